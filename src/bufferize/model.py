@@ -283,6 +283,8 @@ class FileChange:
     after: str | None
     expected: tuple[Expected, ...] = ()
     is_notebook: bool = False
+    # why the version after cannot be read (then `after` is None): reported, not proved
+    problem: Failed | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,6 +312,8 @@ class Report:
     verified: bool = False
     written: bool = False
     strict: bool = False
+    # whether finding something is itself the failure: `check`, `diff --check`
+    gate: bool = False
     seconds: float = 0.0
     # one line that says on which device and torch the proof ran, or empty
     proof: str = ""
