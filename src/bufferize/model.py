@@ -129,7 +129,7 @@ class Site:
     cls: str
     attribute: str
     span: Span
-    # notebook cell number, None in a plain file; line_in_cell then counts from the cell's first line
+    # notebook cell number, None in a plain file; line_in_cell counts from the cell's first line
     cell: int | None = None
     line_in_cell: int | None = None
 
@@ -169,7 +169,8 @@ class Registration:
 class EditKind(Text):
     # the statement at `span` gives way to `bind` (if any) and the registrations
     REPLACE = "replace"
-    # the statement at `span` goes, with its line if nothing else stands there; a body left empty gets `pass`
+    # the statement at `span` goes, with its line if nothing else stands there; a body left
+    # empty gets `pass`
     DELETE = "delete"
     # as REPLACE, but the new statements stand after the statement that ends at `after`
     MOVE = "move"
@@ -210,7 +211,7 @@ class Verdict:
     # the highest level passed
     level: Level
     evidence: tuple[Evidence, ...] = ()
-    # where arguments and inputs came from: "2 inputs, 2 seeds, arguments from tests/test_model.py:14"
+    # where arguments and inputs came from: "2 inputs, 2 seeds, arguments from tests/test_m.py:14"
     cases: str = ""
     # 'cuda:0', 'virtual' ..., or empty when no device was reached
     device: str = ""
@@ -289,9 +290,9 @@ class FileChange:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One way to build a class and call it, as Python source run in the class's module namespace."""
+    """One way to build a class and call it, as Python source run in the namespace of its module."""
 
-    # where it comes from, as people read it: 'tests/test_model.py:14', 'configuration', 'signature'
+    # where it comes from, as people read it: 'tests/test_m.py:14', 'configuration', 'signature'
     source: str
     # the constructor call, such as 'Attention(d_in, 2, dropout=0.0)'
     construct: str

@@ -25,9 +25,9 @@ DEFAULT_LINE_LENGTH = 88
 class Settings:
     """All that a run was asked for. No room below the command line sees anything else of it."""
 
-    paths: tuple[Path, ...] = (Path("."),)
+    paths: tuple[Path, ...] = (Path(),)
     # the project's root: the folder of the pyproject.toml or .git found above the first path
-    root: Path = Path(".")
+    root: Path = Path()
     exclude: tuple[str, ...] = ()
     select: frozenset[str] = frozenset()
     ignore: frozenset[str] = frozenset()
@@ -83,7 +83,7 @@ def load_settings(cli_options: Mapping[str, object], paths: Sequence[Path]) -> S
 
 def find_root(paths: Sequence[Path]) -> Path:
     """The nearest folder with a pyproject.toml or .git above the paths' common parent, or that."""
-    places = [Path(os.path.abspath(path)) for path in paths] or [Path.cwd()]
+    places = [path.resolve() for path in paths] or [Path.cwd()]
     folders = [place if place.is_dir() else place.parent for place in places]
     try:
         common = Path(os.path.commonpath(folders))
@@ -101,11 +101,12 @@ def read_toml(file: Path) -> dict[str, Any]:
     else:
         import tomli as tomllib
     try:
-        return tomllib.loads(file.read_bytes().decode("utf-8-sig"))
+        data: dict[str, Any] = tomllib.loads(file.read_bytes().decode("utf-8-sig"))
     except OSError as error:
         raise UsageError(f"{file}: cannot be read: {error.strerror}") from error
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"{file}: is not valid TOML: {error}") from error
+    return data
 
 
 def read_table(file: Path, required: bool) -> dict[str, Any]:
@@ -177,6 +178,12 @@ def a_path(value: object, file: Path) -> object:
     return file.parent / value
 
 
+def an_interpreter(value: object, file: Path) -> object:
+    if isinstance(value, str) and "/" not in value and "\\" not in value:
+        return value
+    return a_path(value, file)
+
+
 def is_device(name: str) -> bool:
     kind, colon, number = name.partition(":")
     if kind == "cuda" and colon:
@@ -235,7 +242,7 @@ KEYS: Mapping[str, Reader] = {
     "memory": a_count(1),
     "output": a_path,
     "persistent": a_choice("auto", "never", "always"),
-    "python": a_path,
+    "python": an_interpreter,
     "quiet": a_flag,
     "seed": a_count(0),
     "select": texts,
@@ -263,7 +270,7 @@ def read_keys(table: Mapping[str, object], file: Path) -> dict[str, Any]:
 
 
 def find_line_length(root: Path) -> int:
-    """What the project's formatter was told, else 88. Other tools' mistakes are not ours to name."""
+    """What the project's formatter was told, else 88. Mistakes in its table are not ours."""
     tool = read_loosely(root / "pyproject.toml").get("tool")
     tool = tool if isinstance(tool, dict) else {}
     places = (
