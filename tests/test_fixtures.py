@@ -1,0 +1,418 @@
+"""Holds the tool to tests/fixtures: one folder is one case, and adding a case is adding a folder.
+
+A case folder has `before.py`, `before.ipynb` or a tree `before/`, the same as `after` only where
+something is rewritten, and a `case.toml`:
+
+    options = ["--unsafe"]          # optional
+    [[expect]]                      # one for each finding, in any order
+    cls = "Net"
+    attribute = "mask"
+    action = "rewrite"              # or "skip", "suggest"
+    persistent = true               # rewrites only, as `reason`
+    reason = "random"
+    hazards = []                    # the exact set of ids, notes included
+    safety = "safe"
+    verdict = "undecided"           # only where the proof cannot say "confirmed"
+
+`pytest --update-fixtures` writes what the tool does now and fails, so that a person reads the diff.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import json
+import re
+import shutil
+import textwrap
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bufferize import pipeline
+from bufferize.model import (
+    Action,
+    Expected,
+    Failed,
+    FileChange,
+    Finding,
+    Report,
+    Rewritten,
+)
+from bufferize.settings import Settings
+
+try:
+    import tomllib
+except ImportError:  # Python 3.10
+    import tomli as tomllib  # type: ignore[no-redef]
+
+ROOT = Path(__file__).parent / "fixtures"
+SUITES = ("find", "persistence", "hazards", "forms")
+NAMES = ("before.py", "before.ipynb", "before")
+SUFFIXES = (".py", ".ipynb")
+
+
+@dataclass(frozen=True)
+class FixtureCase:
+    folder: Path
+
+    @property
+    def id(self) -> str:
+        return self.folder.relative_to(ROOT).as_posix()
+
+    @cached_property
+    def before(self) -> Path:
+        return next(self.folder / name for name in NAMES if (self.folder / name).exists())
+
+    @property
+    def after(self) -> Path:
+        return self.folder / self.before.name.replace("before", "after")
+
+    @cached_property
+    def toml(self) -> dict[str, Any]:
+        return tomllib.loads((self.folder / "case.toml").read_text(encoding="utf-8"))
+
+    @property
+    def rewrites(self) -> bool:
+        return any(entry["action"] == "rewrite" for entry in self.toml["expect"])
+
+    def files(self, side: Path) -> dict[str, bytes]:
+        """Every file of one side, by the path it gets in a work folder."""
+        if side.is_dir():
+            found = sorted(path for path in side.rglob("*") if path.is_file())
+            return {path.relative_to(side).as_posix(): path.read_bytes() for path in found}
+        # a module of its own name: all cases are proved in one process tree
+        return {self.id.replace("/", "_").replace("-", "_") + side.suffix: side.read_bytes()}
+
+    @cached_property
+    def inputs(self) -> dict[str, bytes]:
+        return {n: d for n, d in self.files(self.before).items() if "__pycache__" not in n}
+
+    @cached_property
+    def outputs(self) -> dict[str, bytes]:
+        return self.inputs | (self.files(self.after) if self.after.exists() else {})
+
+
+def find_cases() -> list[FixtureCase]:
+    folders = {path.parent for suite in SUITES for path in (ROOT / suite).rglob("case.toml")}
+    return [FixtureCase(folder) for folder in sorted(folders)]
+
+
+CASES = find_cases()
+REWRITING = [case for case in CASES if case.rewrites]
+
+
+def make_settings(options: Sequence[str], folder: Path) -> Settings:
+    """The options a case may name; installed packages are out of sight, so that no case needs any."""
+    given: dict[str, Any] = {}
+    words = iter(options)
+    for word in words:
+        if word == "--unsafe":
+            given["unsafe"] = True
+        elif word in ("--persistent", "--style"):
+            given[word[2:]] = next(words)
+        elif word in ("--select", "--ignore"):
+            given[word[2:]] = frozenset(next(words).split(","))
+        else:
+            raise ValueError(f"case.toml: option {word} is not known here")
+    return Settings(paths=(folder,), root=folder, search_path=(), **given)
+
+
+def lay_out(files: dict[str, bytes], folder: Path) -> Path:
+    for name, data in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    return folder
+
+
+def apply_to(report: Report, folder: Path, files: dict[str, bytes]) -> dict[str, bytes]:
+    """What `apply --no-verify` would leave in the folder."""
+    result = dict(files)
+    for outcome in report.outcomes:
+        assert not isinstance(outcome, Failed), outcome
+        if isinstance(outcome, Rewritten):
+            name = outcome.source.path.resolve().relative_to(folder.resolve()).as_posix()
+            result[name] = outcome.data
+    return result
+
+
+@dataclass(frozen=True)
+class Run:
+    """One case, found once and looked at by several tests."""
+
+    case: FixtureCase
+    folder: Path
+    report: Report
+
+    @cached_property
+    def outputs(self) -> dict[str, bytes]:
+        return apply_to(self.report, self.folder, self.case.inputs)
+
+
+_runs: dict[str, Run] = {}
+
+
+@pytest.fixture(params=CASES, ids=lambda case: case.id)
+def case(request: pytest.FixtureRequest) -> FixtureCase:
+    return request.param
+
+
+@pytest.fixture
+def run(case: FixtureCase, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return run_case(case, tmp_path_factory)
+
+
+def run_case(case: FixtureCase, factory: pytest.TempPathFactory) -> Run:
+    if case.id not in _runs:
+        folder = lay_out(case.inputs, factory.mktemp("case"))
+        settings = make_settings(case.toml.get("options", ()), folder)
+        _runs[case.id] = Run(case, folder, pipeline.find(settings))
+    return _runs[case.id]
+
+
+def describe(finding: Finding) -> dict[str, Any]:
+    """A finding as case.toml states it."""
+    entry: dict[str, Any] = {
+        "cls": finding.site.cls,
+        "attribute": finding.site.attribute,
+        "action": str(finding.action),
+    }
+    if finding.action is Action.REWRITE:
+        entry["persistent"] = finding.persistent
+        entry["reason"] = finding.reason.id if finding.reason else ""
+    entry["hazards"] = sorted({hazard.id for hazard in finding.hazards})
+    entry["safety"] = str(finding.safety)
+    return entry
+
+
+def in_order(entries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    bare = [{k: v for k, v in entry.items() if k != "verdict"} for entry in entries]
+    bare = [entry | {"hazards": sorted(entry["hazards"])} for entry in bare]
+    return sorted(bare, key=lambda entry: json.dumps(entry, sort_keys=True))
+
+
+def test_output_is_exactly_after(run: Run, update_fixtures: bool) -> None:
+    if update_fixtures and run.outputs != run.case.outputs:
+        update_after(run)
+        pytest.fail("after was rewritten: read the diff")
+    for name in sorted(run.case.outputs):
+        assert run.outputs[name].decode("utf-8", "replace") == run.case.outputs[name].decode(
+            "utf-8", "replace"
+        ), name
+    assert run.outputs == run.case.outputs
+
+
+def test_findings_are_as_stated(run: Run, update_fixtures: bool) -> None:
+    found = [describe(finding) for finding in run.report.findings]
+    stated = run.case.toml["expect"]
+    if update_fixtures and in_order(found) != in_order(stated):
+        update_toml(run.case, found)
+        pytest.fail("case.toml was rewritten: read the diff")
+    assert in_order(found) == in_order(stated)
+
+
+def test_output_parses_and_a_second_run_changes_nothing(run: Run, tmp_path: Path) -> None:
+    for outcome in run.report.outcomes:
+        if isinstance(outcome, Rewritten):
+            ast.parse(outcome.text)
+    lay_out(run.outputs, tmp_path)
+    again = pipeline.find(make_settings(run.case.toml.get("options", ()), tmp_path))
+    assert apply_to(again, tmp_path, run.outputs) == run.outputs
+
+
+def test_case_folder_is_whole(case: FixtureCase) -> None:
+    assert sum((case.folder / name).exists() for name in NAMES) == 1
+    allowed = {"case.toml", case.before.name}
+    if case.rewrites:
+        allowed.add(case.after.name)
+    present = {path.name for path in case.folder.iterdir() if path.name != "__pycache__"}
+    assert present == allowed
+    if case.rewrites:
+        assert case.outputs != case.inputs
+        assert set(case.outputs) == set(case.inputs)
+    for entry in case.toml["expect"]:
+        assert entry["action"] in {str(action) for action in Action}
+        assert ("persistent" in entry) == ("reason" in entry) == (entry["action"] == "rewrite")
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_no_stray_folder(suite: str) -> None:
+    """A folder is a case, lies in a case, or holds nothing but folders."""
+    known = {case.folder for case in CASES}
+    for folder in walk_folders(ROOT / suite, known):
+        files = [path.name for path in folder.iterdir() if path.is_file()]
+        assert not files, f"{folder}: {files} belong to no case (case.toml is missing)"
+        assert any(folder.iterdir()), f"{folder} is empty"
+
+
+def walk_folders(folder: Path, stop: set[Path]) -> Iterator[Path]:
+    if folder in stop or folder.name == "__pycache__":
+        return
+    yield folder
+    for child in sorted(path for path in folder.iterdir() if path.is_dir()):
+        yield from walk_folders(child, stop)
+
+
+def test_half_of_the_cases_say_leave_it_alone() -> None:
+    assert len(CASES) - len(REWRITING) >= len(CASES) // 3
+    left = {case.id for case in CASES if case.id.startswith("find/") and not case.rewrites}
+    made = {case.id for case in CASES if case.id.startswith("find/") and case.rewrites}
+    assert len(left) * 10 >= len(made) * 9
+
+
+# --------------------------------------------------------------------------- hazards
+
+
+def hazard_ids() -> list[str]:
+    from bufferize import hazards
+
+    return sorted(hazards.registry())
+
+
+@pytest.mark.parametrize("hazard", hazard_ids())
+def test_hazard_has_a_fixture_on_both_sides(hazard: str) -> None:
+    cases = [case for case in CASES if case.id.startswith(f"hazards/{hazard}/")]
+    sides = {any(hazard in entry["hazards"] for entry in case.toml["expect"]) for case in cases}
+    assert sides == {True, False}, f"hazards/{hazard}/ needs one that bites and one that does not"
+
+
+@pytest.mark.parametrize("hazard", hazard_ids())
+def test_hazard_docstring_has_both_examples(hazard: str) -> None:
+    module = importlib.import_module("bufferize.hazards." + hazard.replace("-", "_"))
+    examples = read_examples(module.__doc__ or "")
+    assert set(examples) == {"bites", "harmless"}
+    for source in examples.values():
+        assert ast.parse(source).body
+
+
+def read_examples(doc: str) -> dict[str, str]:
+    """The indented blocks that follow the lines `Bites:` and `Harmless:`."""
+    found: dict[str, str] = {}
+    pattern = r"^[ \t]*(bites|harmless)\b[^\n]*:[ \t]*\n((?:[ \t]*\n|[ \t]+[^\n]*(?:\n|$))+)"
+    for match in re.finditer(pattern, doc, re.IGNORECASE | re.MULTILINE):
+        found[match[1].lower()] = textwrap.dedent(match[2]).strip("\n")
+    return found
+
+
+def test_every_hazard_folder_names_a_hazard() -> None:
+    folders = {path.name for path in (ROOT / "hazards").iterdir() if path.is_dir()}
+    assert folders - {"__pycache__"} == set(hazard_ids())
+
+
+# --------------------------------------------------------------------------- the proof
+
+
+@pytest.mark.slow
+def test_every_rewrite_is_proved(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """All rewriting cases go through one call: before against after, as written by hand."""
+    pytest.importorskip("torch")
+    from bufferize.verify import verify_changes
+
+    root = tmp_path_factory.mktemp("proof")
+    changes: list[FileChange] = []
+    wanted: dict[tuple[str, str], tuple[str, str]] = {}
+    for case in REWRITING:
+        for change in plan_changes(run_case(case, tmp_path_factory), root):
+            changes.append(change)
+            for expected in change.expected:
+                answer = stated_verdict(case, expected)
+                wanted[change.name, expected.cls] = (case.id, answer)
+    modules = [change.module for change in changes]
+    assert len(modules) == len(set(modules)), "two cases use one module name"
+    result = verify_changes(changes, make_settings((), root))
+    wrong = []
+    for key, (case_id, answer) in sorted(wanted.items()):
+        verdict = result.verdicts.get(key)
+        if verdict is None or str(verdict.answer) != answer:
+            reason = verdict and f"{verdict.answer} at {verdict.level}: {verdict.because}"
+            wrong.append(f"{case_id} {key[1]}: wanted {answer}, got {reason}")
+    assert not wrong, "\n".join(wrong)
+
+
+def stated_verdict(case: FixtureCase, expected: Expected) -> str:
+    for entry in case.toml["expect"]:
+        if (entry["cls"], entry["attribute"]) == (expected.cls, expected.attribute):
+            return entry.get("verdict", "confirmed")
+    return "confirmed"
+
+
+def plan_changes(run: Run, root: Path) -> list[FileChange]:
+    """The changed files of a case, laid out below `root`; a tree gets a root of its own."""
+    case = run.case
+    home = root / case.id.replace("/", "_") if case.before.is_dir() else root
+    lay_out(case.inputs, home)
+    changes = []
+    for name in sorted(n for n, data in case.inputs.items() if case.outputs[n] != data):
+        path = home / name
+        if path.suffix != ".py":
+            continue
+        findings = [f for f in run.report.findings if Path(f.site.name).name == path.name]
+        changes.append(
+            FileChange(
+                path=path,
+                name=path.relative_to(root).as_posix(),
+                module=".".join(Path(name).with_suffix("").parts),
+                root=home,
+                before=decode(case.inputs[name]),
+                after=decode(case.outputs[name]),
+                expected=tuple(
+                    Expected(f.site.cls, f.site.attribute, bool(f.persistent), f.site.span.line)
+                    for f in findings
+                    if f.action is Action.REWRITE
+                ),
+            )
+        )
+    return changes
+
+
+def decode(data: bytes) -> str:
+    """Python source as text, by its own encoding cookie."""
+    import io
+    import tokenize
+
+    encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
+    return data.decode(encoding)
+
+
+# --------------------------------------------------------------------------- --update-fixtures
+
+
+def update_after(run: Run) -> None:
+    case = run.case
+    if case.after.is_dir():
+        shutil.rmtree(case.after)
+    elif case.after.exists():
+        case.after.unlink()
+    if run.outputs == case.inputs:
+        return
+    if case.before.is_dir():
+        lay_out(run.outputs, case.after)
+    else:
+        case.after.write_bytes(next(iter(run.outputs.values())))
+
+
+def update_toml(case: FixtureCase, found: Sequence[dict[str, Any]]) -> None:
+    verdicts = {
+        (entry["cls"], entry["attribute"]): entry["verdict"]
+        for entry in case.toml["expect"]
+        if "verdict" in entry
+    }
+    lines = []
+    if "options" in case.toml:
+        lines.append(f"options = {json.dumps(case.toml['options'])}")
+    if not found:
+        lines.append("expect = []")
+    for entry in found:
+        if lines:
+            lines.append("")
+        lines.append("[[expect]]")
+        lines += [f"{key} = {json.dumps(value)}" for key, value in entry.items()]
+        answer = verdicts.get((entry["cls"], entry["attribute"]))
+        if answer and entry["action"] == "rewrite":
+            lines.append(f"verdict = {json.dumps(answer)}")
+    (case.folder / "case.toml").write_text("\n".join(lines) + "\n", encoding="utf-8")
