@@ -107,7 +107,7 @@ REWRITING = [case for case in CASES if case.rewrites]
 
 
 def make_settings(options: Sequence[str], folder: Path) -> Settings:
-    """The options a case may name; installed packages are out of sight, so that no case needs any."""
+    """The options a case may name; installed packages are out of sight: no case needs any."""
     given: dict[str, Any] = {}
     words = iter(options)
     for word in words:
