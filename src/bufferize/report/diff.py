@@ -36,7 +36,7 @@ def cell_patch(outcome: Rewritten) -> bytes:
     from bufferize.notebooks import read_cells
 
     name = patch_name(outcome.source.path)
-    _, cells = read_cells(outcome.data)
+    _, cells, _ = read_cells(outcome.data)
     after = {cell.number: cell.source for cell in cells}
     pieces = []
     for cell in outcome.source.cells or ():

@@ -8,11 +8,23 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from typing import Protocol
 
-from bufferize.model import SCHEMA_VERSION, Finding, Hazard, Text, Verdict
+from bufferize.errors import UsageError
+from bufferize.model import (
+    SCHEMA_VERSION,
+    Failed,
+    Finding,
+    Hazard,
+    Report,
+    Text,
+    Unchanged,
+    Verdict,
+)
 from bufferize.report.json import dump
-from bufferize.report.tally import line_of, place, standing
+from bufferize.report.tally import in_order, line_of, place, standing
 from bufferize.report.text import becomes, hazard_text, name, one_line
 
 REASONS: Mapping[str, str] = {
@@ -90,7 +102,8 @@ def read_question(what: str) -> Question | None:
         cell = int(match["cell"]) if match["cell"] else None
         return Question(Kind.LINE, what, path=match["path"], cell=cell, line=int(match["line"]))
     if match := ATTRIBUTE.fullmatch(what):
-        return Question(Kind.ATTRIBUTE, what, **match.groupdict())
+        module, cls, attribute = match.groups()
+        return Question(Kind.ATTRIBUTE, what, module=module, cls=cls, attribute=attribute)
     return None
 
 
@@ -107,24 +120,53 @@ def answers(question: Question, finding: Finding) -> bool:
     return same_module and (site.cls, site.attribute) == (question.cls, question.attribute)
 
 
-def rule_text(what: str, doc: str) -> bytes:
-    return f"{what}\n\n{inspect.cleandoc(doc)}\n".encode()
+class Rule(Protocol):
+    """A hazard, as its registry holds it."""
+
+    @property
+    def doc(self) -> str: ...
 
 
-def rule_document(kind: Kind, what: str, doc: str) -> bytes:
-    return dump(
-        {
-            "schema_version": SCHEMA_VERSION,
-            "command": "explain",
-            "kind": str(kind),
-            "id": what,
-            "text": inspect.cleandoc(doc),
-        }
-    )
+def explain_rule(what: str, hazards: Mapping[str, Rule], form: str) -> bytes:
+    """The words of a hazard or of a persistence reason, as text or as a JSON document."""
+    if what in hazards:
+        kind, doc = Kind.HAZARD, inspect.cleandoc(hazards[what].doc)
+    elif what in REASONS:
+        kind, doc = Kind.REASON, REASONS[what]
+    else:
+        near = get_close_matches(what, [*hazards, *REASONS], 1)
+        hint = f"did you mean {near[0]}?" if near else "ask for FILE.py:LINE or pkg.mod:Class.attr"
+        raise UsageError(f"{what}: neither a hazard nor a persistence reason; {hint}")
+    if form == "text":
+        return f"{what} ({kind})\n\n{doc}\n".encode()
+    entry = {"schema_version": SCHEMA_VERSION, "command": "explain", "kind": str(kind)}
+    return dump({**entry, "id": what, "text": doc})
 
 
-def finding_text(finding: Finding) -> str:
-    return "\n".join(finding_lines(finding)) + "\n"
+def pick(question: Question, report: Report) -> Report:
+    """The report with those findings alone that were asked for."""
+    outcomes = []
+    for outcome in report.outcomes:
+        if not isinstance(outcome, Failed):
+            found = tuple(f for f in outcome.findings if answers(question, f))
+            outcome = Unchanged(outcome.source, found)
+        outcomes.append(outcome)
+    return replace(report, outcomes=tuple(outcomes))
+
+
+def explain_findings(question: Question, report: Report) -> bytes:
+    """What was asked for, in full; if nothing was found there, what that means."""
+    picked = in_order(pick(question, report).findings)
+    lines = [line for finding in picked for line in finding_lines(finding)]
+    if not picked:
+        lines.append(f"{question.what}: no tensor was found that a module should register")
+        near = [f for f in in_order(report.findings) if is_near(question, f)]
+        lines += [f"  nearby: {place(finding)} {name(finding)}" for finding in near]
+    return ("\n".join(lines) + "\n").encode("utf-8", "surrogateescape")
+
+
+def is_near(question: Question, finding: Finding) -> bool:
+    return question.kind is Kind.LINE or question.cls == finding.site.cls
 
 
 def finding_lines(finding: Finding) -> Iterator[str]:

@@ -77,6 +77,6 @@ def failed_entry(failed: Failed) -> dict[str, object]:
         "path": failed.name,
         "cell": failed.cell,
         "line": failed.line,
-        "column": failed.column,
+        "column": None if failed.column is None else failed.column + 1,
         "message": failed.message,
     }

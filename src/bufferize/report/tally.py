@@ -126,7 +126,8 @@ def place(finding: Finding) -> str:
 
 
 def place_of(failed: Failed) -> str:
-    return join_place(failed.name, failed.cell, failed.line, failed.column)
+    column = None if failed.column is None else failed.column + 1
+    return join_place(failed.name, failed.cell, failed.line, column)
 
 
 def join_place(name: str, cell: int | None, line: int | None, column: int | None) -> str:

@@ -58,6 +58,15 @@ def commentary(report: Report, view: View) -> Iterator[str]:
         yield from report.notes
         if report.command == "diff" and view.terminal and any(map(is_notebook, report.outcomes)):
             yield "notebooks are shown by cell; written to a file, the diff is one git apply takes"
+    yield from summary_lines(report, view)
+
+
+def summary(report: Report, view: View) -> str:
+    """What stands on standard error where the document is for a program."""
+    return "".join(line + "\n" for line in summary_lines(report, view))
+
+
+def summary_lines(report: Report, view: View) -> Iterator[str]:
     for failed in failures(report):
         yield f"{place_of(failed)}: {view.paint_err('error', 'bad')}: {one_line(failed.message)}"
     if not view.quiet:

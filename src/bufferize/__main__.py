@@ -1,0 +1,5 @@
+"""`python -m bufferize`."""
+
+from bufferize.cli import main
+
+main(prog_name="bufferize")
