@@ -98,6 +98,8 @@ class SourceFile:
     encoding: str = "utf-8"
     # None for .py files
     cells: tuple[Cell, ...] | None = None
+    # what was passed over in it: notebook cells that hold no valid Python
+    warnings: tuple[Failed, ...] = ()
 
     @property
     def is_notebook(self) -> bool:
