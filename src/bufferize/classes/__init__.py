@@ -1,0 +1,9 @@
+"""Modules in, candidates out: which sites of which classes may hold an unregistered tensor.
+
+Says what is a constructor path; refuses to judge whether registering is wise (that is `hazards`).
+"""
+
+from bufferize.classes.candidates import Candidate, ClassView, Survey
+from bufferize.classes.uses import Use
+
+__all__ = ["Candidate", "ClassView", "Survey", "Use"]

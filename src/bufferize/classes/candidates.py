@@ -1,0 +1,298 @@
+"""Survey of a project: every class constructed once in the abstract, its tensor sites collected.
+
+A site is one assignment in the source; it may run in the constructors of many concrete classes.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from bufferize.classes.looks import looks_like_module
+from bufferize.classes.uses import Use, first_parameter, module_uses, uses_in
+from bufferize.project import ClassInfo, ExternalSymbol, FunctionInfo, Module, Project
+from bufferize.tensors import values as v
+from bufferize.tensors.construct import Construction, construct, run_method
+from bufferize.tensors.frame import Write
+from bufferize.tensors.values import Kind, Value
+
+_CONSTRUCTORS = frozenset({"__init__", "__post_init__"})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Candidate:
+    """A site whose value may be a tensor, with every abstract run that reached it."""
+
+    key: int
+    attribute: str
+    # the class in whose body the statement stands
+    cls: ClassInfo
+    writes: tuple[Write, ...]
+    # what the site assigns, joined over all runs
+    value: Value
+
+    @property
+    def write(self) -> Write:
+        return self.writes[0]
+
+    @property
+    def node(self) -> ast.stmt | ast.Call:
+        return self.write.node
+
+    @property
+    def form(self) -> str:
+        return self.write.form
+
+    @property
+    def earlier(self) -> frozenset[int]:
+        """Keys of the writes that may have set the attribute before on the same path."""
+        keys: set[int] = set()
+        for write in self.writes:
+            if write.earlier is not None:
+                keys |= write.earlier.writes
+        return frozenset(keys - {self.key})
+
+    @property
+    def initialised(self) -> bool:
+        """Whether nn.Module.__init__ surely ran before, in every run."""
+        return all(write.initialised for write in self.writes)
+
+    @property
+    def is_conditional(self) -> bool:
+        """Whether the constructor may end without running the site."""
+        return any(w.context.arms or w.context.in_try for w in self.writes)
+
+
+@dataclass(eq=False, slots=True)
+class Survey:
+    """All that was found in a project, before anything is judged."""
+
+    project: Project
+    views: dict[ClassInfo, ClassView] = field(default_factory=dict)
+    # every write of every run, by site
+    writes: dict[int, list[Write]] = field(default_factory=dict)
+    # site -> sites that may run after it on the same attribute
+    later: dict[int, set[int]] = field(default_factory=dict)
+    _outside: dict[str, list[Use]] | None = None
+
+    @classmethod
+    def of(cls, project: Project) -> Survey:
+        survey = cls(project)
+        for module in project.judged_modules():
+            for info in module.classes:
+                certain = project.is_module(info)
+                if certain or looks_like_module(info, project):
+                    survey._construct(info, certain)
+        survey._order()
+        return survey
+
+    def _construct(self, info: ClassInfo, certain: bool) -> None:
+        construction = construct(self.project, info)
+        self.views[info] = ClassView(self, info, construction, certain)
+        for write in construction.writes:
+            self.writes.setdefault(write.key, []).append(write)
+
+    def _order(self) -> None:
+        for writes in self.writes.values():
+            for write in writes:
+                for key in write.earlier.writes if write.earlier else ():
+                    if key != write.key:
+                        self.later.setdefault(key, set()).add(write.key)
+
+    def candidates(self) -> Iterator[Candidate]:
+        """Candidates in source order, file by file."""
+        for key, writes in self.writes.items():
+            write = writes[0]
+            if write.owner is None or not write.module.judged or write.owner not in self.views:
+                continue
+            if write.form in {"register", "parameter", "module", "delete", "augmented", "loop"}:
+                continue
+            value = v.join_all(w.value for w in writes)
+            if value.may_be_tensor or _holds_tensors(value):
+                yield Candidate(key, write.attribute, write.owner, tuple(writes), value)
+
+    def outside(self, attribute: str) -> list[Use]:
+        """What any file of the project does to any `x.attribute`."""
+        if self._outside is None:
+            self._outside = {}
+            for module in self.project.judged_modules():
+                for name, uses in module_uses(module).items():
+                    self._outside.setdefault(name, []).extend(uses)
+        return self._outside.get(attribute, [])
+
+
+def _holds_tensors(value: Value) -> bool:
+    """A list, tuple or dict with a tensor in it."""
+    if not value.kinds & {Kind.SEQUENCE, Kind.MAPPING}:
+        return False
+    parts = [*(value.items or ()), *([value.element] if value.element else [])]
+    return any(part.is_tensor or _holds_tensors(part) for part in parts)
+
+
+@dataclass(eq=False)
+class ClassView:
+    """One class as the hazards see it: its construction, its relatives, the uses of its attributes."""
+
+    survey: Survey
+    cls: ClassInfo
+    construction: Construction
+    # False where the class only looks like a module
+    certain: bool
+
+    @property
+    def project(self) -> Project:
+        return self.survey.project
+
+    @property
+    def module(self) -> Module:
+        return self.cls.module
+
+    @cached_property
+    def ancestors(self) -> tuple[ClassInfo, ...]:
+        """Classes above this one whose source is known, nearest first."""
+        return tuple(b for b in self.project.mro(self.cls)[1:] if isinstance(b, ClassInfo))
+
+    @cached_property
+    def external_bases(self) -> tuple[str, ...]:
+        return tuple(b.name for b in self.project.mro(self.cls) if isinstance(b, ExternalSymbol))
+
+    @cached_property
+    def descendants(self) -> tuple[ClassInfo, ...]:
+        return self.project.children(self.cls)
+
+    @cached_property
+    def family(self) -> tuple[ClassInfo, ...]:
+        """The class, what it inherits from and what inherits from it."""
+        return (self.cls, *self.ancestors, *self.descendants)
+
+    @cached_property
+    def kinds(self) -> frozenset[str]:
+        """Kinds of the well-known bases: 'metric', 'script', 'lightning' ..."""
+        return self.project.module_kinds(self.cls)
+
+    def overrides(self, *names: str) -> FunctionInfo | None:
+        """The first of the methods that the class or an ancestor with known source defines."""
+        for name in names:
+            for base in (self.cls, *self.ancestors):
+                if name in base.methods:
+                    return base.methods[name]
+        return None
+
+    def is_constructing(self, function: str) -> bool:
+        """Whether a method of that name runs while the object is constructed."""
+        return function in _CONSTRUCTORS or function in self.construction.called
+
+    @cached_property
+    def _own_uses(self) -> dict[str, list[Use]]:
+        found: dict[str, list[Use]] = {}
+        for cls in self.family:
+            for method in cls.methods.values():
+                receiver = first_parameter(method.node)
+                for use in uses_in(method.node, cls.module, method.name):
+                    if use.receiver == receiver:
+                        found.setdefault(use.attribute, []).append(use)
+        return found
+
+    def uses(self, attribute: str) -> tuple[Use, ...]:
+        """What the methods of the family do to `self.attribute`."""
+        return tuple(self._own_uses.get(attribute, ()))
+
+    def uses_after(self, attribute: str) -> tuple[Use, ...]:
+        """The same, in methods that run after construction."""
+        return tuple(u for u in self.uses(attribute) if not self.is_constructing(u.function))
+
+    def uses_from_outside(self, attribute: str) -> tuple[Use, ...]:
+        """What other code does to `model.attribute`, where `model` may be an instance of this class."""
+        receivers = {first_parameter(m.node) for c in self.family for m in c.methods.values()}
+        found = []
+        for use in self.survey.outside(attribute):
+            if use.receiver == "?" or (use.receiver in receivers and use.receiver == "self"):
+                continue
+            if use.kind in {"register", "parameter"} or not _may_be_instance(use, self):
+                continue
+            found.append(use)
+        return tuple(found)
+
+    @cached_property
+    def _later_values(self) -> dict[str, list[tuple[Use, Value]]]:
+        found: dict[str, list[tuple[Use, Value]]] = {}
+        names = {w.attribute for w in self.construction.writes if w.value.may_be_tensor}
+        for cls in self.family:
+            for method in cls.methods.values():
+                if self.is_constructing(method.name) or method.decorators & {
+                    "staticmethod",
+                    "classmethod",
+                }:
+                    continue
+                assigned = {
+                    u.attribute: u
+                    for u in uses_in(method.node, cls.module, method.name)
+                    if u.kind == "assign"
+                    and u.attribute in names
+                    and u.receiver == first_parameter(method.node)
+                }
+                if assigned:
+                    for write in run_method(self.project, self.construction, method):
+                        use = assigned.get(write.attribute)
+                        if use is not None:
+                            found.setdefault(write.attribute, []).append((use, write.value))
+        return found
+
+    def values_after(self, attribute: str) -> tuple[tuple[Use, Value], ...]:
+        """What methods that run after construction assign to `self.attribute`."""
+        return tuple(self._later_values.get(attribute, ()))
+
+    def writes_of(self, attribute: str) -> tuple[Write, ...]:
+        """All writes of the attribute while this class is constructed, bases included."""
+        return tuple(w for w in self.construction.writes if w.attribute == attribute)
+
+    def class_level(self, attribute: str) -> tuple[ClassInfo, ast.AST, str] | None:
+        """(class, node, 'assignment' | 'annotation' | 'property' | 'method') that has the name already."""
+        for base in (self.cls, *self.ancestors):
+            method = base.methods.get(attribute)
+            if method is not None:
+                is_property = any(
+                    "property" in d or d.endswith((".setter", ".getter")) for d in method.decorators
+                )
+                return base, method.node, "property" if is_property else "method"
+            statement = base.attributes.get(attribute)
+            if statement is not None:
+                bare = isinstance(statement, ast.AnnAssign) and statement.value is None
+                if not bare:
+                    return base, statement, "assignment"
+        return None
+
+
+def _may_be_instance(use: Use, view: ClassView) -> bool:
+    """Whether the receiver of a use elsewhere may hold an instance of the class.
+
+    By what the receiver is bound to in that file; where it cannot be told, by whether the file
+    knows the class at all: it is the same file, or one that names the class.
+    """
+    names = {c.node.name for c in (view.cls, *view.descendants)}
+    bound = _constructed_as(use)
+    if bound is not None:
+        return bound in names
+    return use.module is view.module or any(name in use.module.source.text for name in names)
+
+
+def _constructed_as(use: Use) -> str | None:
+    """The class name C where the file says `receiver = C(...)`, if it says so anywhere."""
+    head = use.receiver.split(".")
+    if len(head) != 1:
+        return None
+    for node in ast.walk(use.module.tree):
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
+            for target in node.targets:
+                if isinstance(target, ast.Name) and target.id == head[0]:
+                    called = node.value.func
+                    name = (
+                        called.attr
+                        if isinstance(called, ast.Attribute)
+                        else getattr(called, "id", "")
+                    )
+                    if name[:1].isupper():
+                        return name
+    return None

@@ -1,0 +1,463 @@
+"""Call -> Value: functions of the project by their body, of torch and numpy by table, methods by owner."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from bufferize import facts
+from bufferize.project import ClassInfo, ExternalSymbol, FunctionInfo
+from bufferize.tensors import values as v
+from bufferize.tensors.annotations import value_of_annotation
+from bufferize.tensors.builtins import call_builtin, call_container_method
+from bufferize.tensors.evaluate import evaluate
+from bufferize.tensors.frame import (
+    MAX_DEPTH,
+    MAX_STEPS,
+    Closure,
+    Frame,
+    ObjectRef,
+    SelfRef,
+    storage_of,
+)
+from bufferize.tensors.torchcalls import call_numpy, call_tensor_method, call_torch
+from bufferize.tensors.values import Bound, Kind, Partial, Value
+
+Arguments = tuple[list[Value], dict[str, Value]]
+_NO_GRAD = frozenset({"torch.no_grad", "torch.inference_mode"})
+
+
+def evaluate_call(node: ast.Call, frame: Frame) -> Value:
+    """What the call gives; methods of the object under construction run on it."""
+    frame.run.steps += 1
+    if frame.run.steps > MAX_STEPS:
+        return v.UNKNOWN
+    owner = _super_owner(node.func, frame)
+    if owner is not None:
+        return _super_call(node, *owner, frame)
+    function = evaluate(node.func, frame)
+    arguments, keywords = evaluate_arguments(node, frame)
+    return call_value(function, arguments, keywords, node, frame)
+
+
+def evaluate_arguments(node: ast.Call, frame: Frame) -> Arguments:
+    positional: list[Value] = []
+    for argument in node.args:
+        if isinstance(argument, ast.Starred):
+            spread = evaluate(argument.value, frame)
+            positional += spread.items if spread.items is not None else (v.element_of(spread),)
+        else:
+            positional.append(evaluate(argument, frame))
+    return positional, {k.arg or "**": evaluate(k.value, frame) for k in node.keywords}
+
+
+def call_value(
+    function: Value,
+    positional: list[Value],
+    keywords: dict[str, Value],
+    node: ast.Call,
+    frame: Frame,
+) -> Value:
+    """Call whatever `function` stands for."""
+    ref = function.ref
+    if isinstance(ref, ExternalSymbol):
+        return _call_external(ref.name, positional, keywords, node, frame)
+    if isinstance(ref, ClassInfo):
+        return _call_class(ref, positional, keywords, node, frame)
+    if isinstance(ref, FunctionInfo):
+        return _stepped(call_function(ref, positional, keywords, frame, node), node, frame)
+    if isinstance(ref, Closure):
+        return _stepped(_call_closure(ref, positional, keywords, frame), node, frame)
+    if isinstance(ref, Partial):
+        merged = {**dict(ref.keywords), **keywords}
+        return call_value(ref.function, [*ref.arguments, *positional], merged, node, frame)
+    if isinstance(ref, Bound):
+        return _call_bound(ref, positional, keywords, node, frame)
+    if isinstance(ref, ObjectRef) and frame.run.project.is_module(ref.cls):
+        return v.UNKNOWN
+    if function.kinds == {Kind.MODULE}:
+        return _call_module(positional, node, frame)
+    return v.UNKNOWN
+
+
+def _stepped(value: Value, node: ast.Call, frame: Frame) -> Value:
+    return value.with_chain((frame.module, node)) if value.may_be_tensor else value
+
+
+def _call_module(positional: list[Value], node: ast.Call, frame: Frame) -> Value:
+    if any(x.may_be_tensor for x in positional):
+        result = v.derived(positional, (frame.module, node), storage_of(frame, node), {v.HISTORY})
+        return result.without_traits(v.HISTORY) if frame.context.no_grad else result
+    return v.UNKNOWN
+
+
+def _call_external(
+    name: str, positional: list[Value], keywords: dict[str, Value], node: ast.Call, frame: Frame
+) -> Value:
+    root = name.split(".")[0]
+    if root == "builtins":
+        return call_builtin(name.partition(".")[2], positional, keywords, node, frame)
+    if name in {"functools.partial"} and positional:
+        partial = Partial(positional[0], tuple(positional[1:]), tuple(keywords.items()))
+        return v.make(Kind.CALLABLE, ref=partial)
+    if root == "torch":
+        return call_torch(name, positional, keywords, node, frame)
+    if root in {"numpy", "scipy", "np"}:
+        return call_numpy(name, positional, node, frame)
+    if root in {"random", "secrets", "uuid"}:
+        return v.make(Kind.NUMBER, traits=frozenset({v.RANDOM}))
+    if root == "math":
+        return v.make(Kind.NUMBER, traits=_carried(positional))
+    if name in {"copy.deepcopy", "copy.copy"} and positional:
+        return replace(positional[0], storage=frozenset({storage_of(frame, node)}))
+    if root == "einops" and positional and positional[0].is_tensor:
+        return v.derived(positional[:1], (frame.module, node), storage_of(frame, node))
+    return v.make(Kind.UNKNOWN, traits=_carried(positional))
+
+
+def _carried(operands: Sequence[Value]) -> frozenset[str]:
+    traits: frozenset[str] = frozenset()
+    for value in operands:
+        traits |= value.traits & v.CARRIED
+    return traits
+
+
+def _call_class(
+    cls: ClassInfo,
+    positional: list[Value],
+    keywords: dict[str, Value],
+    node: ast.Call,
+    frame: Frame,
+) -> Value:
+    project = frame.run.project
+    if project.is_module(cls):
+        return v.make(Kind.MODULE, ref=ObjectRef(cls))
+    names = {b.name for b in project.mro(cls) if isinstance(b, ExternalSymbol)}
+    if any(facts.is_tensor_class(n) for n in names):
+        return v.tensor((frame.module, node), storage=(storage_of(frame, node),))
+    if project.unresolved(cls):
+        return v.make(Kind.UNKNOWN, ref=ObjectRef(cls))
+    return v.make(Kind.OTHER, ref=ObjectRef(cls))
+
+
+def _call_bound(
+    bound: Bound, positional: list[Value], keywords: dict[str, Value], node: ast.Call, frame: Frame
+) -> Value:
+    owner, name = bound.owner, bound.name
+    if isinstance(owner.ref, SelfRef):
+        return call_self(owner, name, positional, keywords, node, frame)
+    if isinstance(owner.ref, ObjectRef):
+        method = frame.run.project.method(owner.ref.cls, name)
+        if method is not None:
+            first = [] if "staticmethod" in method.decorators else [owner]
+            return _stepped(
+                call_function(method, [*first, *positional], keywords, frame, node), node, frame
+            )
+        return v.UNKNOWN
+    if owner.kinds & {Kind.TENSOR, Kind.PARAMETER} and owner.kinds <= {
+        Kind.TENSOR,
+        Kind.PARAMETER,
+        Kind.NONE,
+    }:
+        return call_tensor_method(owner, name, positional, keywords, node, frame)
+    return call_container_method(owner, name, positional, node, frame)
+
+
+# -- functions of the project
+
+
+def call_self(
+    owner: Value,
+    name: str,
+    positional: list[Value],
+    keywords: dict[str, Value],
+    node: ast.Call,
+    frame: Frame,
+) -> Value:
+    """`self.name(...)` while self is constructed: the method runs on the same object."""
+    from bufferize.tensors.registrations import register
+
+    assert isinstance(owner.ref, SelfRef)
+    method = frame.run.project.method(owner.ref.instance.cls, name)
+    if name in {"register_buffer", "register_parameter", "add_module", "register_module"}:
+        register(name, positional, keywords, node, frame)
+        return v.NONE
+    if method is None:
+        return (
+            owner
+            if name in {"to", "cuda", "cpu", "eval", "train", "float", "requires_grad_"}
+            else v.UNKNOWN
+        )
+    frame.run.called.add(name)
+    if "staticmethod" in method.decorators:
+        return _stepped(call_function(method, positional, keywords, frame, node), node, frame)
+    first = (
+        v.make(Kind.CALLABLE, ref=owner.ref.instance.cls)
+        if "classmethod" in method.decorators
+        else owner
+    )
+    return _stepped(call_function(method, [first, *positional], keywords, frame, node), node, frame)
+
+
+def call_function(
+    function: FunctionInfo,
+    positional: list[Value],
+    keywords: Mapping[str, Value],
+    frame: Frame,
+    site: ast.AST | None = None,
+) -> Value:
+    """Run the body with these arguments. Recursion and depth end in what the annotation promises."""
+    run = frame.run
+    node = function.node
+    constructing = bool(positional) and isinstance(positional[0].ref, SelfRef)
+    promised = value_of_annotation(node.returns, function.module, frame)
+    if id(node) in run.stack or len(run.stack) > MAX_DEPTH or run.steps > MAX_STEPS:
+        return promised
+    key = (
+        None
+        if constructing
+        else (id(node), tuple(positional), tuple(sorted(keywords.items(), key=lambda k: k[0])))
+    )
+    if key is not None and key in run.memo:
+        return _renamed(run.memo[key], positional, site, frame)
+    inner = Frame(run, function.module, function, function.owner, path=(*frame.path, function.name))
+    inner.context = frame.context.within(arms=frame.context.arms if constructing else ())
+    inner.names = bind_parameters(function, positional, dict(keywords), inner)
+    value = _run_body(node, inner, promised)
+    if key is not None:
+        run.memo[key] = value
+    return _renamed(value, positional, site, frame)
+
+
+def _run_body(node: ast.FunctionDef | ast.AsyncFunctionDef, inner: Frame, promised: Value) -> Value:
+    from bufferize.tensors.execute import execute_block
+
+    if any(d in _NO_GRAD for d in _decorator_names(node, inner)):
+        inner.context = inner.context.within(no_grad=True)
+    run = inner.run
+    run.stack.append(id(node))
+    try:
+        falls = execute_block(node.body, inner)
+    finally:
+        run.stack.pop()
+    _join_exits(inner, falls)
+    if _is_generator(node):
+        return v.sequence_of(v.UNKNOWN)
+    returned = [*inner.returned, *([v.NONE] if falls else [])]
+    value = v.join_all(returned) if returned else promised
+    # an annotation fills what the body leaves open, and is never believed over it
+    if value.kinds == {Kind.UNKNOWN} and Kind.UNKNOWN not in promised.kinds:
+        return replace(promised, traits=promised.traits | (value.traits & v.CARRIED))
+    return value
+
+
+def _join_exits(inner: Frame, falls: bool) -> None:
+    """After a body with early returns, the object is in any of the states it was left in."""
+    instance = inner.instance
+    if instance is None or not inner.exits:
+        return
+    states = inner.exits if falls else inner.exits[:-1]
+    if not falls:
+        instance.replace_with(inner.exits[-1].copy())
+    for state in states:
+        instance.join(state)
+
+
+def _is_generator(node: ast.AST) -> bool:
+    stack: list[ast.AST] = list(getattr(node, "body", ()))
+    while stack:
+        current = stack.pop()
+        if isinstance(current, ast.Yield | ast.YieldFrom):
+            return True
+        if not isinstance(
+            current, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef
+        ):
+            stack += ast.iter_child_nodes(current)
+    return False
+
+
+def _decorator_names(node: ast.FunctionDef | ast.AsyncFunctionDef, frame: Frame) -> list[str]:
+    names = []
+    for decorator in node.decorator_list:
+        target = decorator.func if isinstance(decorator, ast.Call) else decorator
+        value = evaluate(target, Frame(frame.run, frame.module))
+        if isinstance(value.ref, ExternalSymbol):
+            names.append(value.ref.name)
+    return names
+
+
+def _renamed(
+    value: Value, positional: Sequence[Value], site: ast.AST | None, frame: Frame
+) -> Value:
+    """Each call of a helper makes storage of its own: tell the sites apart."""
+    if site is None or not (value.may_be_tensor or value.items or value.element):
+        return value
+    given: set[str] = set()
+    for argument in positional:
+        given |= argument.storage
+    return rename_storage(value, given, f"@{storage_of(frame, site)}")
+
+
+def rename_storage(value: Value, kept: set[str], suffix: str) -> Value:
+    """Fresh storage names get the call site's suffix; those that came in or live elsewhere stay."""
+
+    def rename(name: str) -> str:
+        fresh = name not in kept and not name.startswith(
+            ("self.", "global:", "class:", "entry of", "argument")
+        )
+        return name + suffix if fresh and suffix not in name else name
+
+    items = value.items and tuple(rename_storage(x, kept, suffix) for x in value.items)
+    element = value.element and rename_storage(value.element, kept, suffix)
+    return replace(
+        value, storage=frozenset(map(rename, value.storage)), items=items, element=element
+    )
+
+
+def _call_closure(
+    closure: Closure, positional: list[Value], keywords: dict[str, Value], frame: Frame
+) -> Value:
+    node, around = closure.node, closure.frame
+    if id(node) in frame.run.stack or len(frame.run.stack) > MAX_DEPTH:
+        return v.UNKNOWN
+    inner = Frame(
+        frame.run,
+        around.module,
+        around.function,
+        around.owner,
+        {},
+        around,
+        frame.context,
+        path=frame.path,
+    )
+    inner.names = _bind(node.args, positional, keywords, inner)
+    if isinstance(node, ast.Lambda):
+        frame.run.stack.append(id(node))
+        try:
+            return evaluate(node.body, inner)
+        finally:
+            frame.run.stack.pop()
+    return _run_body(node, inner, value_of_annotation(node.returns, around.module, around))
+
+
+def bind_parameters(
+    function: FunctionInfo, positional: list[Value], keywords: dict[str, Value], frame: Frame
+) -> dict[str, Value]:
+    """Parameter names to values, for a call with these arguments."""
+    return _bind(function.node.args, positional, keywords, frame)
+
+
+def _bind(
+    args: ast.arguments, positional: list[Value], keywords: dict[str, Value], frame: Frame
+) -> dict[str, Value]:
+    names: dict[str, Value] = {}
+    parameters = [*args.posonlyargs, *args.args]
+    defaults = [None] * (len(parameters) - len(args.defaults)) + list(args.defaults)
+    pairs = [
+        *zip(parameters, defaults, strict=True),
+        *zip(args.kwonlyargs, args.kw_defaults, strict=True),
+    ]
+    for place, (parameter, default) in enumerate(pairs):
+        if place < len(positional) and place < len(parameters):
+            value = positional[place]
+        elif parameter.arg in keywords:
+            value = keywords[parameter.arg]
+        else:
+            value = parameter_value(parameter, default, frame, handed_in=False)
+        names[parameter.arg] = _narrowed(value, parameter, frame)
+    if args.vararg:
+        rest = positional[len(parameters) :]
+        names[args.vararg.arg] = v.sequence(tuple(rest)) if rest else v.SEQUENCE
+    if args.kwarg:
+        names[args.kwarg.arg] = v.MAPPING
+    return names
+
+
+def _narrowed(value: Value, parameter: ast.arg, frame: Frame) -> Value:
+    """An unknown argument is what the parameter's annotation says."""
+    if value.kinds != {Kind.UNKNOWN} or parameter.annotation is None:
+        return value
+    said = value_of_annotation(parameter.annotation, frame.module, frame)
+    return (
+        replace(said, traits=said.traits | (value.traits & v.CARRIED))
+        if not said.is_unknown
+        else value
+    )
+
+
+def parameter_value(
+    parameter: ast.arg, default: ast.expr | None, frame: Frame, handed_in: bool
+) -> Value:
+    """What a parameter holds when the caller is unknown: by annotation, else by its default."""
+    value = value_of_annotation(parameter.annotation, frame.module, frame)
+    if parameter.annotation is None and default is not None:
+        given = evaluate(default, frame)
+        plain = given.kinds <= {Kind.NUMBER, Kind.TEXT}
+        value = replace(given, constant=...) if plain else v.UNKNOWN
+    if handed_in and value.kinds & {Kind.TENSOR, Kind.ARRAY}:
+        value = replace(
+            value,
+            traits=value.traits | {v.HANDED_IN},
+            storage=frozenset({f"argument {parameter.arg}"}),
+            chain=((frame.module, parameter),),
+        )
+    return value
+
+
+# -- super()
+
+
+def _super_owner(function: ast.expr, frame: Frame) -> tuple[Value, str] | None:
+    """(self, method name) of `super().name` and `Base.name` called with self as first argument."""
+    if not isinstance(function, ast.Attribute):
+        return None
+    target = function.value
+    if (
+        isinstance(target, ast.Call)
+        and isinstance(target.func, ast.Name)
+        and target.func.id == "super"
+    ):
+        receiver = _receiver(frame)
+        return (receiver, function.attr) if receiver is not None else None
+    return None
+
+
+def _receiver(frame: Frame) -> Value | None:
+    current: Frame | None = frame
+    while current is not None:
+        for value in current.names.values():
+            if isinstance(value.ref, SelfRef | ObjectRef) and value.kinds <= {
+                Kind.MODULE,
+                Kind.OTHER,
+                Kind.UNKNOWN,
+            }:
+                return value
+        current = current.around
+    return None
+
+
+def _super_call(node: ast.Call, owner: Value, name: str, frame: Frame) -> Value:
+    from bufferize.tensors.registrations import register
+
+    positional, keywords = evaluate_arguments(node, frame)
+    ref = owner.ref
+    cls = (
+        ref.instance.cls
+        if isinstance(ref, SelfRef)
+        else ref.cls
+        if isinstance(ref, ObjectRef)
+        else None
+    )
+    if cls is None:
+        return v.UNKNOWN
+    project = frame.run.project
+    method = project.method(cls, name, after=frame.owner)
+    if isinstance(ref, SelfRef) and method is None:
+        if name == "__init__" and (project.is_module(cls) or project.unresolved(cls)):
+            ref.instance.initialised = True
+        if name == "register_buffer":
+            register(name, positional, keywords, node, frame)
+    if method is None:
+        return v.UNKNOWN
+    return call_function(method, [owner, *positional], keywords, frame, node)

@@ -1,0 +1,96 @@
+"""Class -> Construction: one abstract run of its constructor, base constructors and called methods."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+
+from bufferize.project import ClassInfo, FunctionInfo, Project
+from bufferize.tensors import values as v
+from bufferize.tensors.annotations import value_of_annotation
+from bufferize.tensors.calls import call_function, parameter_value
+from bufferize.tensors.execute import execute_block
+from bufferize.tensors.frame import Attribute, Frame, Instance, Run, Write, self_value
+from bufferize.tensors.values import Kind, Value
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Construction:
+    """What constructing one concrete class does to its object."""
+
+    cls: ClassInfo
+    instance: Instance
+    writes: tuple[Write, ...]
+    # methods the constructor calls on self, directly or not
+    called: frozenset[str]
+
+
+def construct(project: Project, cls: ClassInfo, run: Run | None = None) -> Construction:
+    """Run the constructor of `cls` with what its signature tells of the arguments."""
+    run = run or Run(project)
+    instance = Instance(cls)
+    frame = Frame(run, cls.module, owner=cls)
+    owner = self_value(instance)
+    constructor = project.method(cls, "__init__")
+    if constructor is None:
+        instance.initialised = True
+        _fields(project, cls, instance, frame)
+    else:
+        call_function(constructor, [owner, *arguments_of(constructor, frame)], {}, frame)
+    if cls.is_dataclass or constructor is None:
+        post = project.method(cls, "__post_init__")
+        if post is not None:
+            call_function(post, [owner, *arguments_of(post, frame)], {}, frame)
+    return Construction(cls, instance, tuple(run.writes), frozenset(run.called))
+
+
+def arguments_of(function: FunctionInfo, frame: Frame) -> list[Value]:
+    """Values of a method's parameters behind self, from annotations and defaults alone."""
+    args = function.node.args
+    inner = Frame(frame.run, function.module, function, function.owner)
+    parameters = [*args.posonlyargs, *args.args]
+    defaults = [None] * (len(parameters) - len(args.defaults)) + list(args.defaults)
+    pairs = list(zip(parameters, defaults, strict=True))[1:]
+    return [parameter_value(p, d, inner, handed_in=True) for p, d in pairs]
+
+
+def _fields(project: Project, cls: ClassInfo, instance: Instance, frame: Frame) -> None:
+    """A dataclass sets its fields before __post_init__ runs."""
+    for base in reversed(project.mro(cls)):
+        if not isinstance(base, ClassInfo) or not base.is_dataclass:
+            continue
+        instance.initialised = False
+        for name, statement in base.attributes.items():
+            if isinstance(statement, ast.AnnAssign):
+                value = value_of_annotation(statement.annotation, base.module, frame)
+                if value.kinds & {Kind.TENSOR, Kind.ARRAY}:
+                    value = v.replace(
+                        value,
+                        traits=value.traits | {v.HANDED_IN},
+                        storage=frozenset({f"argument {name}"}),
+                    )
+                instance.attributes[name] = Attribute(value)
+
+
+def run_method(
+    project: Project, construction: Construction, method: FunctionInfo
+) -> tuple[Write, ...]:
+    """Writes of a method that runs later on the constructed object, with unknown arguments."""
+    run = Run(project)
+    instance = construction.instance.copy()
+    frame = Frame(run, method.module, method, method.owner)
+    names = method.node.args.posonlyargs + method.node.args.args
+    if not names:
+        return ()
+    inner = Frame(run, method.module, method, method.owner)
+    inner.names = dict(
+        zip(
+            [a.arg for a in names],
+            [self_value(instance), *arguments_of(method, frame)],
+            strict=True,
+        )
+    )
+    for extra in method.node.args.kwonlyargs:
+        inner.names[extra.arg] = parameter_value(extra, None, inner, handed_in=False)
+    execute_block(method.node.body, inner)
+    return tuple(run.writes)

@@ -1,0 +1,357 @@
+"""What torch and numpy give: the tables of `facts`, and the traits that follow from the arguments."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Sequence
+from dataclasses import replace
+
+from bufferize import facts
+from bufferize.facts import Returns
+from bufferize.tensors import values as v
+from bufferize.tensors.frame import Frame, storage_of
+from bufferize.tensors.values import Kind, Value
+
+_COMPLEX_DTYPES = frozenset({"complex64", "complex128", "cfloat", "cdouble", "complex32", "chalf"})
+_DROP_COMPLEX = frozenset(
+    {"abs", "angle", "real", "imag", "view_as_real", "isfinite", "isnan", "absolute"}
+)
+# rounding to bfloat16 hurts tables of these most
+_TABLES = frozenset(
+    ["sin", "cos", "exp", "log", "pow", "sqrt", "rsqrt", "log2", "exp2", "tan", "outer", "einsum", "hann_window", "hamming_window", "kaiser_window", "blackman_window", "cumprod", "logspace", "linspace"]
+)
+_DROP_ZERO_DIM = frozenset(
+    ["reshape", "view", "unsqueeze", "expand", "repeat", "tile", "broadcast_to", "atleast_1d", "atleast_2d", "stack", "cat", "concat", "full", "ones", "zeros", "new_zeros", "new_ones", "new_full", "repeat_interleave", "flatten", "expand_as", "view_as", "diag", "meshgrid", "arange", "linspace"]
+)
+_DISTRIBUTED = (
+    "torch.distributed.get_rank",
+    "torch.distributed.get_world_size",
+    "torch.cuda.current_device",
+)
+
+
+def call_torch(
+    name: str, positional: list[Value], keywords: dict[str, Value], node: ast.Call, frame: Frame
+) -> Value:
+    """A call of `torch. ...` by its qualified name."""
+    if name in _DISTRIBUTED:
+        return v.make(Kind.NUMBER, traits=frozenset({v.PER_RANK}))
+    if name.startswith("torch.Tensor.") and positional and positional[0].may_be_tensor:
+        return call_tensor_method(
+            positional[0], name.rpartition(".")[2], positional[1:], keywords, node, frame
+        )
+    if facts.is_tensor_class(name):
+        return _tensor_class(positional, node, frame)
+    if name == "torch.from_numpy" and positional:
+        traits = positional[0].traits & v.CARRIED
+        return v.tensor(
+            (frame.module, node), traits, (positional[0].storage or {storage_of(frame, node)})
+        )
+    returns = facts.function_returns(name)
+    if returns is None:
+        return v.make(Kind.OTHER) if name in _known_objects() else v.UNKNOWN
+    returns = _settled(returns, positional, keywords, node)
+    return _result(returns, name, positional, keywords, node, frame)
+
+
+def _known_objects() -> frozenset[str]:
+    return frozenset(
+        {"torch.device", "torch.Generator", "torch.Size", "torch.finfo", "torch.iinfo"}
+    )
+
+
+def _tensor_class(positional: list[Value], node: ast.Call, frame: Frame) -> Value:
+    """torch.Tensor(3, 4) is uninitialised memory; torch.Tensor([1., 2.]) is not."""
+    traits = _carried(positional)
+    sizes = bool(positional) and all(x.kinds == {Kind.NUMBER} for x in positional)
+    if sizes or not positional:
+        traits |= {v.UNINITIALISED}
+    return v.tensor((frame.module, node), traits, (storage_of(frame, node),))
+
+
+def call_tensor_method(
+    owner: Value,
+    name: str,
+    positional: list[Value],
+    keywords: dict[str, Value],
+    node: ast.Call,
+    frame: Frame,
+) -> Value:
+    """A method of a tensor or Parameter."""
+    returns = facts.method_returns(name)
+    if returns is None:
+        return v.UNKNOWN
+    if name in {"register_hook", "backward", "retain_grad"}:
+        return v.NONE
+    returns = _settled(returns, positional, keywords, node)
+    value = _result(returns, name, [owner, *positional], keywords, node, frame)
+    if name == "requires_grad_" and value.may_be_tensor:
+        off = bool(positional) and positional[0].constant is False
+        value = value.without_traits(v.GRAD) if off else value.with_traits(v.GRAD)
+    return value
+
+
+def _result(
+    returns: Returns,
+    name: str,
+    operands: list[Value],
+    keywords: dict[str, Value],
+    node: ast.Call,
+    frame: Frame,
+) -> Value:
+    kind = returns.kind
+    last = name.rpartition(".")[2]
+    if kind == "unknown" and returns.possible:
+        parts = [
+            _result(replace_kind(returns, k), name, operands, keywords, node, frame)
+            for k in returns.possible
+        ]
+        return v.join_all(parts)
+    if kind == "tensor":
+        return _tensor(returns, last, operands, keywords, node, frame)
+    if kind == "parameter":
+        return v.make(
+            Kind.PARAMETER, traits=frozenset({v.GRAD}), storage=frozenset({storage_of(frame, node)})
+        )
+    if kind == "buffer":
+        source = operands[0] if operands else v.tensor()
+        return replace(source, traits=source.traits | {v.BUFFER}, kinds=frozenset({Kind.TENSOR}))
+    if kind in {"tuple", "list"}:
+        return _several(returns, last, operands, keywords, node, frame)
+    if kind in {"number", "bool"}:
+        return v.make(Kind.NUMBER, traits=_carried(operands))
+    return _PLAIN.get(kind, v.UNKNOWN)
+
+
+_PLAIN = {
+    "none": v.NONE,
+    "module": v.MODULE,
+    "callable": v.CALLABLE,
+    "object": v.OTHER,
+    "dtype": v.OTHER,
+    "device": v.OTHER,
+    "size": v.make(Kind.SEQUENCE, element=v.NUMBER),
+    "generator": v.OTHER,
+    "array": v.ARRAY,
+}
+
+
+def replace_kind(returns: Returns, kind: str) -> Returns:
+    return replace(returns, kind=kind, possible=(), variants=())
+
+
+def _several(
+    returns: Returns,
+    last: str,
+    operands: list[Value],
+    keywords: dict[str, Value],
+    node: ast.Call,
+    frame: Frame,
+) -> Value:
+    if returns.items:
+        one = [replace_kind(returns, kind) for kind in returns.items]
+        return v.sequence(tuple(_result(r, last, operands, keywords, node, frame) for r in one))
+    element = _tensor(returns, last, operands, keywords, node, frame)
+    count = returns.count
+    if last == "meshgrid":
+        given = operands[0].items if len(operands) == 1 and operands[0].items else operands
+        count = len(given)
+    if count is None:
+        return v.sequence_of(element)
+    shared = returns.has("view")
+    parts = (element if shared else _apart(element, place) for place in range(count))
+    return v.sequence(tuple(parts))
+
+
+def _apart(value: Value, place: int) -> Value:
+    return replace(value, storage=frozenset(f"{name}[{place}]" for name in value.storage))
+
+
+def _tensor(
+    returns: Returns,
+    last: str,
+    operands: list[Value],
+    keywords: dict[str, Value],
+    node: ast.Call,
+    frame: Frame,
+) -> Value:
+    tensors = [x for x in operands if x.kinds & {Kind.TENSOR, Kind.PARAMETER}]
+    if returns.has("inplace") and operands:
+        return _in_place(returns, operands, node, frame)
+    if (returns.has("view") or (returns.has("may-view") and tensors)) and tensors:
+        result = _view(returns, last, tensors[0], operands, node, frame)
+    else:
+        result = v.derived(
+            [*operands, *_data(keywords)], (frame.module, node), storage_of(frame, node)
+        )
+    traits = set(result.traits)
+    traits |= {t for flag, t in _FLAG_TRAITS.items() if returns.has(flag)}
+    if last in _TABLES and not returns.has("integer"):
+        traits.add(v.FLOAT_TABLE)
+    traits = _dtype_traits(traits, last, returns, operands, keywords)
+    if _is_zero_dim(returns, last, operands, tensors, node):
+        traits.add(v.ZERO_DIM)
+    if _turns_on_grad(keywords):
+        traits.add(v.GRAD)
+    if frame.context.no_grad or last in {"detach", "detach_"} or returns.has("factory"):
+        traits -= {v.HISTORY}
+    return replace(result, traits=frozenset(traits))
+
+
+_FLAG_TRAITS = {
+    "random": v.RANDOM,
+    "loads": v.LOADED,
+    "complex": v.COMPLEX,
+    "uninitialised": v.UNINITIALISED,
+}
+
+
+def _data(keywords: dict[str, Value]) -> list[Value]:
+    return [
+        x
+        for name, x in keywords.items()
+        if name in {"data", "input", "other", "tensors", "value", "fill_value"}
+    ]
+
+
+def _in_place(returns: Returns, operands: list[Value], node: ast.Call, frame: Frame) -> Value:
+    """An in-place operation gives back its first argument, changed."""
+    first = operands[0]
+    others: frozenset[str] = frozenset()
+    for value in operands[1:]:
+        others |= value.traits & v.CARRIED
+    traits = (first.traits | others) - {v.UNINITIALISED}
+    if returns.has("random"):
+        traits |= {v.RANDOM}
+    return replace(first, traits=traits, constant=...).with_chain((frame.module, node))
+
+
+def _view(
+    returns: Returns, last: str, source: Value, operands: list[Value], node: ast.Call, frame: Frame
+) -> Value:
+    result = v.view_of(source).with_chain((frame.module, node))
+    if returns.has("may-view"):
+        result = replace(result, storage=result.storage | {storage_of(frame, node)})
+    traits = set(result.traits)
+    if Kind.PARAMETER in source.kinds or v.GRAD in source.traits:
+        moved = last in {"to", "cuda", "cpu", "float", "half", "double", "detach", "bfloat16"}
+        traits -= {v.GRAD}
+        traits.add(v.LOST_PARAMETER if moved else v.HISTORY)
+        if moved and last != "detach":
+            traits.add(v.HISTORY)
+    if last in {"contiguous", "clone"}:
+        traits.discard(v.EXPANDED)
+    if returns.has("expand") and not _harmless_expand(last, node):
+        traits.add(v.EXPANDED)
+    return replace(result, traits=frozenset(traits))
+
+
+def _harmless_expand(last: str, node: ast.Call) -> bool:
+    """`expand((1, -1))`, the usual idiom for position ids, repeats nothing."""
+    if last != "expand" or node.keywords:
+        return False
+    sizes = (
+        node.args[0].elts
+        if len(node.args) == 1 and isinstance(node.args[0], ast.Tuple | ast.List)
+        else node.args
+    )
+    return bool(sizes) and all(_literal(size) in {1, -1} for size in sizes)
+
+
+def _literal(node: ast.expr) -> object:
+    if (
+        isinstance(node, ast.UnaryOp)
+        and isinstance(node.op, ast.USub)
+        and isinstance(node.operand, ast.Constant)
+    ):
+        value = node.operand.value
+        return -value if isinstance(value, int) else None
+    return node.value if isinstance(node, ast.Constant) else None
+
+
+def _dtype_traits(
+    traits: set[str],
+    last: str,
+    returns: Returns,
+    operands: Sequence[Value],
+    keywords: dict[str, Value],
+) -> set[str]:
+    named = [x.ref for x in [*operands[1:], *keywords.values()]]
+    dtypes = {getattr(ref, "name", "").rpartition(".")[2] for ref in named if ref is not None}
+    if dtypes & _COMPLEX_DTYPES:
+        return traits | {v.COMPLEX}
+    whole = dtypes & {"bool", "long", "int", "int64", "int32", "int8", "uint8", "int16", "short"}
+    if last in _DROP_COMPLEX or returns.has("boolean") or whole or last in {"long", "int", "bool"}:
+        traits -= {v.COMPLEX, v.FLOAT_TABLE}
+    return traits
+
+
+def _is_zero_dim(
+    returns: Returns, last: str, operands: list[Value], tensors: list[Value], node: ast.Call
+) -> bool:
+    if last in {"tensor", "as_tensor", "scalar_tensor"}:
+        first = operands[0] if operands else v.UNKNOWN
+        return first.kinds == {Kind.NUMBER} or (first.is_tensor and v.ZERO_DIM in first.traits)
+    if last in {"zeros", "ones", "empty", "full", "rand", "randn"} and node.args:
+        shape = node.args[0]
+        return isinstance(shape, ast.Tuple | ast.List) and not shape.elts
+    if returns.has("reduces"):
+        return not node.args[1 if len(operands) == len(node.args) else 0 :] and not node.keywords
+    if last in _DROP_ZERO_DIM or not tensors:
+        return False
+    return all(v.ZERO_DIM in x.traits for x in tensors) and not any(
+        x.kinds & {Kind.SEQUENCE, Kind.ARRAY} for x in operands
+    )
+
+
+def _turns_on_grad(keywords: dict[str, Value]) -> bool:
+    flag = keywords.get("requires_grad")
+    return flag is not None and flag.constant is not False
+
+
+def _settled(
+    returns: Returns, positional: list[Value], keywords: dict[str, Value], node: ast.Call
+) -> Returns:
+    forms = [_form(x) for x in positional]
+    return returns.given(forms, {name: _form(x) for name, x in keywords.items()})
+
+
+def _form(value: Value) -> str:
+    if value.constant is True:
+        return "true"
+    if value.constant is False:
+        return "false"
+    if value.is_none:
+        return "none"
+    if value.is_tensor:
+        return "tensor"
+    if value.kinds == {Kind.NUMBER}:
+        return "int" if isinstance(value.constant, int) else "?"
+    return "?" if value.is_unknown else "other"
+
+
+def _carried(operands: Sequence[Value]) -> frozenset[str]:
+    traits: frozenset[str] = frozenset()
+    for value in operands:
+        traits |= value.traits & v.CARRIED
+    return traits
+
+
+def call_numpy(name: str, positional: list[Value], node: ast.Call, frame: Frame) -> Value:
+    """A call of numpy or scipy by its qualified name."""
+    if positional and positional[0].is_tensor and name.startswith("numpy."):
+        # numpy functions hand a tensor back through __array_wrap__, or an array: either
+        return Value(frozenset({Kind.TENSOR, Kind.ARRAY}), positional[0].traits & v.CARRIED)
+    returns = facts.numpy_returns(name)
+    if returns is None:
+        return v.make(Kind.UNKNOWN, traits=_carried(positional))
+    traits = _carried(positional)
+    traits |= {t for flag, t in _FLAG_TRAITS.items() if returns.has(flag)}
+    array = v.make(Kind.ARRAY, traits=traits, storage=frozenset({storage_of(frame, node)}))
+    if returns.kind == "array":
+        return array
+    if returns.kind in {"tuple", "list"}:
+        return v.sequence((array,) * returns.count) if returns.count else v.sequence_of(array)
+    if returns.kind in {"number", "bool"}:
+        return v.make(Kind.NUMBER, traits=traits)
+    return v.make(Kind.UNKNOWN, traits=traits)
