@@ -53,7 +53,7 @@ def find_entries(repository: Repository, settings: Settings) -> tuple[Entry, ...
 
 
 def real_paths(settings: Settings) -> frozenset[Path]:
-    return frozenset(found.path.resolve() for found in find_paths(settings))
+    return frozenset(found.path.resolve() for found in find_paths(settings)[0])
 
 
 def changed_files(settings: Settings) -> frozenset[Path]:
@@ -76,7 +76,7 @@ def changes_between(before: Path, after: Path) -> tuple[FileChange, ...]:
 
 
 def names_below(folder: Path) -> list[Path]:
-    found = find_paths(Settings(paths=(folder,), root=folder))
+    found, _ = find_paths(Settings(paths=(folder,), root=folder))
     return [entry.path.relative_to(folder) for entry in found]
 
 
