@@ -26,7 +26,7 @@ import re
 import shutil
 import textwrap
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,7 @@ from bufferize.model import (
     Report,
     Rewritten,
 )
-from bufferize.settings import Settings
+from bufferize.settings import Settings, load_settings
 
 try:
     import tomllib
@@ -108,7 +108,7 @@ REWRITING = [case for case in CASES if case.rewrites]
 
 def make_settings(options: Sequence[str], folder: Path) -> Settings:
     """The options a case may name; installed packages are out of sight: no case needs any."""
-    given: dict[str, Any] = {}
+    given: dict[str, object] = {}
     words = iter(options)
     for word in words:
         if word == "--unsafe":
@@ -116,10 +116,10 @@ def make_settings(options: Sequence[str], folder: Path) -> Settings:
         elif word in ("--persistent", "--style"):
             given[word[2:]] = next(words)
         elif word in ("--select", "--ignore"):
-            given[word[2:]] = frozenset(next(words).split(","))
+            given[word[2:]] = next(words).split(",")
         else:
             raise ValueError(f"case.toml: option {word} is not known here")
-    return Settings(paths=(folder,), root=folder, search_path=(), **given)
+    return replace(load_settings(given, [folder]), search_path=())
 
 
 def lay_out(files: dict[str, bytes], folder: Path) -> Path:
