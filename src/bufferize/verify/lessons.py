@@ -1,0 +1,224 @@
+"""What the error of a failed constructor says about its arguments.
+
+In: an exception with its traceback, and the draft that led to it. Out: arguments to write in
+another way. Never raises, never builds anything. Part of the worker: standard library only.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import itertools
+import re
+from collections.abc import Iterator, Mapping
+from types import CodeType, FrameType
+from typing import Any
+
+from bufferize.verify.arguments import Draft
+from bufferize.verify.plausible import suggest
+from bufferize.verify.usage import Path, Use, parameters_of, source_tree
+
+MISSING = re.compile(r"missing \d+ required (?:positional|keyword-only) arguments?: (.*)")
+ATTRIBUTE = re.compile(r"'(\w+)' object has no attribute '(\w+)'")
+NOT_A_ROW = re.compile(
+    r"not iterable|not subscriptable|has no len|non-iterable|must be an iterable|not a sequence|"
+    r"must be (?:a )?(?:sequence|list|tuple)|\* must be"
+)
+UNPACK = re.compile(r"values to unpack \(expected (\d+)")
+QUOTED = re.compile(r"['\"`]([\w.+-]+)['\"`]")
+SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 256, 512, 768)
+
+
+def learn(error: BaseException, draft: Draft) -> dict[Path, str]:
+    """New sources for arguments; empty where the error teaches nothing."""
+    message = str(error)
+    if isinstance(error, TypeError) and (missing := MISSING.search(message)):
+        return {
+            (name,): draft.value((name,))
+            for name in QUOTED.findall(missing.group(1))
+            if (name,) not in draft.taught
+        }
+    if isinstance(error, KeyError) and error.args and isinstance(error.args[0], str):
+        return _learn_part(draft, f"[{error.args[0]}]") or _learn_option(draft, error.args[0])
+    match = ATTRIBUTE.search(message)
+    if match and match.group(1) in {"SimpleNamespace", "Settings"}:
+        return _learn_part(draft, f".{match.group(2)}")
+    place = _place(error, draft)
+    if place is None:
+        return {}
+    frame, statement = place
+    suspects = _suspects(statement, frame, draft)
+    if match:
+        return _learn_attribute(draft, suspects, frame, match.group(1), match.group(2))
+    return (
+        _learn_kind(draft, suspects, frame, message)
+        or _solve(draft, statement, frame, suspects)
+        or _learn_choice(draft, suspects, frame, message)
+    )
+
+
+def _learn_part(draft: Draft, part: str) -> dict[Path, str]:
+    """One more attribute or key for every configuration object that there is."""
+    roots = {path[0] for path in draft.uses if len(path) > 1}
+    roots |= {path[0] for path, use in draft.uses.items() if use.is_mapping}
+    roots |= {path[0] for path, source in draft.taught.items() if "SimpleNamespace" in source}
+    fresh = [(root, part) for root in sorted(roots) if (root, part) not in draft.uses]
+    for path in fresh:
+        draft.uses[path] = Use()
+    changed = {path[:1]: "" for path in fresh}
+    return {path: _redo(draft, path) for path in changed}
+
+
+def _learn_option(draft: Draft, name: str) -> dict[Path, str]:
+    """A key that the constructor looks for among its `**kwargs`."""
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters_of(draft.cls))
+    if not takes_any or (name,) in draft.taught or not name.isidentifier():
+        return {}
+    return {(name,): draft.value((name,))}
+
+
+def _redo(draft: Draft, path: Path) -> str:
+    kept = draft.taught
+    draft.taught = {p: s for p, s in kept.items() if p != path}
+    source = draft.value(path)
+    draft.taught = kept
+    return source
+
+
+def _place(error: BaseException, draft: Draft) -> tuple[FrameType, ast.stmt] | None:
+    """The innermost frame of the constructor itself, and the statement that it stands at."""
+    codes = {}
+    for owner in draft.cls.__mro__:
+        init = vars(owner).get("__init__")
+        code = getattr(init, "__code__", None)
+        if isinstance(code, CodeType):
+            codes[code] = init
+    found: tuple[FrameType, int] | None = None
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code in codes:
+            found = (trace.tb_frame, trace.tb_lineno)
+        trace = trace.tb_next
+    if found is None:
+        return None
+    frame, line = found
+    tree = source_tree(codes[frame.f_code])
+    if tree is None:
+        return None
+    line -= frame.f_code.co_firstlineno - 1
+    spans = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.stmt)
+        and node.lineno <= line <= (node.end_lineno or node.lineno)
+        and not isinstance(node, ast.FunctionDef)
+    ]
+    # a `raise` says less than the `if` that guards it
+    spans.sort(key=lambda node: (node.end_lineno or 0) - node.lineno)
+    if spans and isinstance(spans[0], ast.Raise):
+        guards = [node for node in spans if isinstance(node, ast.If)]
+        return (frame, guards[0]) if guards else (frame, spans[0])
+    return (frame, spans[0]) if spans else None
+
+
+def _suspects(statement: ast.stmt, frame: FrameType, draft: Draft) -> list[str]:
+    names = set(inspect.signature(draft.cls).parameters)
+    read = [n.id for n in ast.walk(statement) if isinstance(n, ast.Name)]
+    # `self.dim` stands for the argument of that name
+    read += [n.attr for n in ast.walk(statement) if isinstance(n, ast.Attribute)]
+    return [name for name in dict.fromkeys(read) if name in names and name in frame.f_locals]
+
+
+def _learn_attribute(
+    draft: Draft, suspects: list[str], frame: FrameType, kind: str, attribute: str
+) -> dict[Path, str]:
+    for name in suspects:
+        if type(frame.f_locals[name]).__name__ == kind:
+            draft.uses[(name, f".{attribute}")] = Use()
+            if source := draft._of_parts((name,), 0):
+                return {(name,): source}
+    return {}
+
+
+def _learn_kind(
+    draft: Draft, suspects: list[str], frame: FrameType, message: str
+) -> dict[Path, str]:
+    values = {name: frame.f_locals[name] for name in suspects}
+    if (match := UNPACK.search(message)) or NOT_A_ROW.search(message):
+        length = int(match.group(1)) if match else 2
+        for name, value in values.items():
+            if isinstance(value, int | float | list | tuple) and not isinstance(value, bool):
+                return {(name,): draft._row(name, length)}
+    if "not callable" in message:
+        for name, value in values.items():
+            if isinstance(value, str | int | float | type(None)):
+                return {(name,): draft._torch("torch.nn.GELU" if "type" in message
+                                              else "torch.nn.functional.relu")}  # fmt: skip
+    if "NoneType" in message:
+        missing = [name for name, value in values.items() if value is None]
+        return {(name,): draft.value((name,)) for name in missing if (name,) not in draft.taught}
+    if "as an integer" in message or "must be int" in message or "unsupported operand" in message:
+        for name, value in values.items():
+            if not isinstance(value, int) or isinstance(value, bool):
+                return {(name,): suggest(name, draft.sizes) or str(draft.sizes["dim"])}
+    if "must be Tensor" in message or "must be a Tensor" in message:
+        for name, value in values.items():
+            if isinstance(value, int | float | str):
+                return {(name,): draft._torch(f"torch.randn({draft.sizes['dim']})")}
+    return {}
+
+
+def _learn_choice(
+    draft: Draft, suspects: list[str], frame: FrameType, message: str
+) -> dict[Path, str]:
+    """'mode must be one of "sum", "mean"' for an argument that is a string."""
+    for name in suspects:
+        value = frame.f_locals[name]
+        choices = [c for c in QUOTED.findall(message) if c not in (value, name)]
+        if isinstance(value, str) and choices:
+            return {(name,): repr(choices[0])}
+    return {}
+
+
+def _solve(
+    draft: Draft, statement: ast.stmt, frame: FrameType, suspects: list[str]
+) -> dict[Path, str]:
+    """Sizes under which an assertion holds, or the test that guards a `raise` does not."""
+    if not isinstance(statement, ast.Assert | ast.If):
+        return {}
+    wanted = isinstance(statement, ast.Assert)
+    test = compile(ast.Expression(statement.test), "<test>", "eval")
+    numbers = [n for n in suspects if type(frame.f_locals[n]) is int]
+    texts = [n for n in suspects if isinstance(frame.f_locals[n], str)]
+    trials = itertools.chain(
+        _number_trials(numbers),
+        ({name: text} for name in texts for text in _strings(statement.test, frame)),
+    )
+    for trial in trials:
+        scope: dict[str, Any] = {**frame.f_globals, **frame.f_locals, **trial}
+        try:
+            holds = bool(eval(test, scope))
+        except Exception:
+            continue
+        if holds == wanted:
+            return {(name,): repr(value) for name, value in trial.items()}
+    return {}
+
+
+def _number_trials(names: list[str]) -> Iterator[Mapping[str, int]]:
+    for name in names:
+        for size in SIZES[::-1][5:] + SIZES[-5:]:
+            yield {name: size}
+    for one, two in itertools.combinations(names[:4], 2):
+        for first, second in itertools.product((4, 8, 16, 32, 64), (1, 2, 4, 8, 16, 32)):
+            yield {one: first, two: second}
+
+
+def _strings(test: ast.expr, frame: FrameType) -> Iterator[str]:
+    for node in ast.walk(test):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+        elif isinstance(node, ast.Name):
+            value = {**frame.f_globals, **frame.f_locals}.get(node.id)
+            if isinstance(value, dict | list | tuple | set | frozenset):
+                yield from sorted(item for item in value if isinstance(item, str))

@@ -1,0 +1,90 @@
+"""Builds modules that nobody shows how to build: arguments from the constructor itself.
+
+In: a class and the namespace that it lives in. Out: cases whose constructor call succeeds, few,
+deterministic, smallest first; and, by `probe_inputs`, arguments under which the module runs. Runs
+user code, so it belongs to the worker: standard library and torch only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+
+from bufferize.model import Case
+from bufferize.verify.arguments import Draft
+from bufferize.verify.lessons import learn
+from bufferize.verify.plausible import PROFILES
+from bufferize.verify.probing import probe_inputs
+from bufferize.verify.usage import Path, read_usage
+
+MOST_CASES = 3
+MOST_LESSONS = 10
+
+__all__ = ["build_case", "probe_inputs", "synthesise_cases"]
+
+
+def build_case(case: Case, namespace: Mapping[str, object], seed: int) -> Any:
+    """Run a case's setup and constructor call in a copy of `namespace`, under `seed`."""
+    scope = dict(namespace)
+    torch.manual_seed(seed)
+    for statement in case.setup:
+        exec(statement, scope)
+    return eval(case.construct, scope)
+
+
+def synthesise_cases(
+    cls: type,
+    namespace: Mapping[str, object],
+    seed: int,
+    attempt: Callable[[Case], Exception | None] | None = None,
+) -> Iterator[Case]:
+    """Cases for `cls` that `attempt` takes, at most `MOST_CASES`.
+
+    `attempt` builds the case and gives back what it raised, None for success; an exception with its
+    traceback teaches the next try. Without it `build_case` is used. The number of attempts is
+    bounded: for each profile of sizes one, and one for each lesson learnt.
+    """
+    uses = read_usage(cls, namespace)
+    tried: set[str] = set()
+    given = 0
+
+    def build(case: Case) -> Exception | None:
+        try:
+            build_case(case, namespace, seed)
+        except Exception as error:
+            return error
+        return None
+
+    for number, sizes in enumerate(PROFILES):
+        keep_large = number == len(PROFILES) - 1
+        draft = Draft(cls, namespace, sizes, keep_large, uses=dict(uses))
+        case = _succeed(draft, tried, attempt or build)
+        if case is not None:
+            yield case
+            given += 1
+        if given == MOST_CASES:
+            return
+
+
+def _succeed(
+    draft: Draft, tried: set[str], attempt: Callable[[Case], Exception | None]
+) -> Case | None:
+    taught: dict[Path, str] = {}
+    for _ in range(MOST_LESSONS):
+        draft.setup.clear()
+        draft.taught = taught
+        construct = draft.call()
+        if construct in tried:
+            return None
+        tried.add(construct)
+        case = Case(source="signature", construct=construct, setup=tuple(draft.setup))
+        error = attempt(case)
+        if error is None:
+            return case
+        lesson = learn(error, draft)
+        if not lesson:
+            return None
+        taught = {**taught, **lesson}
+    return None
