@@ -194,6 +194,9 @@ def read_settings(paths: Sequence[str], options: Mapping[str, Any]) -> Settings:
     if STDIN not in paths:
         if name:
             raise UsageError("--stdin-filename names standard input: give - as the path")
+        for path in paths:
+            if not os.path.lexists(path):
+                raise UsageError(f"{path}: no such file or folder")
         return load_settings(given, [Path(path) for path in paths] or [Path()])
     if len(paths) > 1:
         raise UsageError("- stands alone: standard input is one file")
@@ -205,8 +208,7 @@ def find(settings: Settings) -> Report:
     from bufferize import pipeline
 
     with watch("looking for tensors", settings):
-        report = pipeline.find(settings)
-    return replace(report, strict=settings.strict)
+        return pipeline.find(settings)
 
 
 def prove(report: Report, settings: Settings) -> Report:
@@ -241,13 +243,14 @@ def prove_changes(changes: Sequence[FileChange], settings: Settings) -> Report:
     with watch("proving", settings) as progress:
         report = pipeline.verify(readable, settings, progress)
     failures = report.failures + broken
-    return replace(report, failures=failures, verified=True, strict=settings.strict)
+    return replace(report, failures=failures, verified=True)
 
 
 def finish(report: Report, settings: Settings) -> NoReturn:
     """Says what the report says, and ends with its exit code."""
     from bufferize.report import json, text
 
+    report = replace(report, strict=settings.strict)
     view = choose_view(settings)
     rendered = text.render(report, view)
     if settings.format == "json":
