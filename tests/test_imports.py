@@ -39,15 +39,18 @@ def test_the_worker_knows_neither_parser_nor_command_line():
     assert not loaded_by("bufferize.verify.worker") & {"libcst", "click", "rich"}
 
 
-def imports_of(file: Path) -> set[str]:
+def imports_of(file: Path, modules: set[str]) -> set[str]:
     """The modules of bufferize that a file names at its top level."""
     found = set()
     for node in ast.parse(file.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    return {name for name in found if name.split(".")[0] == "bufferize"}
+        elif isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                # `from package import module` asks for the module, not for what the package says
+                inner = f"{node.module}.{alias.name}"
+                found.add(inner if inner in modules else str(node.module))
+    return found & modules
 
 
 def name_of(file: Path) -> str:
@@ -57,7 +60,7 @@ def name_of(file: Path) -> str:
 
 def graph() -> dict[str, set[str]]:
     files = {name_of(file): file for file in SOURCE.rglob("*.py")}
-    return {name: imports_of(file) & set(files) - {name} for name, file in files.items()}
+    return {name: imports_of(file, set(files)) - {name} for name, file in files.items()}
 
 
 def find_cycle(edges: dict[str, set[str]]) -> list[str]:
