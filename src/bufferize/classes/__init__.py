@@ -4,6 +4,23 @@ Says what is a constructor path; refuses to judge whether registering is wise (t
 """
 
 from bufferize.classes.candidates import Candidate, ClassView, Survey
-from bufferize.classes.uses import Use
+from bufferize.classes.uses import (
+    Use,
+    called_name,
+    find_mention,
+    first_parameter,
+    place,
+    value_nodes,
+)
 
-__all__ = ["Candidate", "ClassView", "Survey", "Use"]
+__all__ = [
+    "Candidate",
+    "ClassView",
+    "Survey",
+    "Use",
+    "called_name",
+    "find_mention",
+    "first_parameter",
+    "place",
+    "value_nodes",
+]

@@ -6,12 +6,12 @@ A site is one assignment in the source; it may run in the constructors of many c
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
 from bufferize.classes.looks import looks_like_module
-from bufferize.classes.uses import Use, first_parameter, module_uses, uses_in
+from bufferize.classes.uses import Use, called_name, first_parameter, module_uses, place, uses_in
 from bufferize.project import ClassInfo, ExternalSymbol, FunctionInfo, Module, Project
 from bufferize.tensors import values as v
 from bufferize.tensors.construct import Construction, construct, run_method
@@ -46,6 +46,15 @@ class Candidate:
         return self.write.form
 
     @property
+    def where(self) -> str:
+        return place(self.write.module, self.node)
+
+    @property
+    def is_recomputable(self) -> bool:
+        """Whether every construction with the same arguments makes the same value."""
+        return not self.value.traits & {v.RANDOM, v.LOADED, v.HANDED_IN}
+
+    @property
     def earlier(self) -> frozenset[int]:
         """Keys of the writes that may have set the attribute before on the same path."""
         keys: set[int] = set()
@@ -76,6 +85,8 @@ class Survey:
     # site -> sites that may run after it on the same attribute
     later: dict[int, set[int]] = field(default_factory=dict)
     _outside: dict[str, list[Use]] | None = None
+    _mentions: dict[str, tuple[Module, ...]] = field(default_factory=dict)
+    _calls: dict[str, list[tuple[Module, ast.Call]]] | None = None
 
     @classmethod
     def of(cls, project: Project) -> Survey:
@@ -121,6 +132,24 @@ class Survey:
                 for name, uses in module_uses(module).items():
                     self._outside.setdefault(name, []).extend(uses)
         return self._outside.get(attribute, [])
+
+    def calls_of(self, name: str) -> list[tuple[Module, ast.Call]]:
+        """Every call in the project of something whose last name is `name`."""
+        if self._calls is None:
+            self._calls = {}
+            for module in self.project.judged_modules():
+                for node in ast.walk(module.tree):
+                    if isinstance(node, ast.Call):
+                        self._calls.setdefault(called_name(node), []).append((module, node))
+        return self._calls.get(name, [])
+
+    def modules_with(self, text: str) -> tuple[Module, ...]:
+        """The files of the project in which `text` occurs."""
+        if text not in self._mentions:
+            self._mentions[text] = tuple(
+                m for m in self.project.judged_modules() if text in m.source.text
+            )
+        return self._mentions[text]
 
 
 def _holds_tensors(value: Value) -> bool:
@@ -179,6 +208,47 @@ class ClassView:
                 if name in base.methods:
                     return base.methods[name]
         return None
+
+    @cached_property
+    def family_methods(self) -> tuple[FunctionInfo, ...]:
+        """Every method of the family: of the class first, then of its relatives."""
+        return tuple(method for cls in self.family for method in cls.methods.values())
+
+    def reached_from(self, *names: str) -> frozenset[str]:
+        """These methods and what they call on self, directly or not."""
+        return self.reached_by(m for m in self.family_methods if m.name in names)
+
+    def reached_by(self, methods: Iterable[FunctionInfo]) -> frozenset[str]:
+        """Names of these methods and of what they call on self, directly or not."""
+        names: set[str] = set()
+        waiting = list(methods)
+        while waiting:
+            method = waiting.pop()
+            names.add(method.name)
+            called = self._self_calls.get(id(method.node), frozenset()) - names
+            waiting += [m for m in self.family_methods if m.name in called]
+            names |= called
+        return frozenset(names)
+
+    @cached_property
+    def _self_calls(self) -> dict[int, frozenset[str]]:
+        """Names that each method calls on its first parameter or on super()."""
+        found: dict[int, frozenset[str]] = {}
+        for method in self.family_methods:
+            receiver = first_parameter(method.node)
+            found[id(method.node)] = frozenset(
+                node.func.attr
+                for node in ast.walk(method.node)
+                if isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Attribute)
+                and _is_receiver(node.func.value, receiver)
+            )
+        return found
+
+    @cached_property
+    def forward_methods(self) -> frozenset[str]:
+        """Names of the methods that run in forward."""
+        return self.reached_from("forward", "__call__", "training_step") - {"__init__"}
 
     def is_constructing(self, function: str) -> bool:
         """Whether a method of that name runs while the object is constructed."""
@@ -248,6 +318,17 @@ class ClassView:
         """All writes of the attribute while this class is constructed, bases included."""
         return tuple(w for w in self.construction.writes if w.attribute == attribute)
 
+    def writes_in_family(self, attribute: str) -> tuple[Write, ...]:
+        """The same for the class and every class below it, run by run."""
+        views = [self.survey.views.get(cls) for cls in self.descendants]
+        return tuple(w for view in [self, *views] if view for w in view.writes_of(attribute))
+
+    def constructions_of(self, candidate: Candidate) -> tuple[Construction, ...]:
+        """The constructions that reach the site: of the class itself, or of classes below it."""
+        concrete = dict.fromkeys(write.concrete for write in candidate.writes)
+        views = [self.survey.views.get(cls) for cls in concrete]
+        return tuple(view.construction for view in views if view is not None)
+
     def class_level(self, attribute: str) -> tuple[ClassInfo, ast.AST, str] | None:
         """(class, node, 'assignment' | 'annotation' | 'property' | 'method') that has the name already."""
         for base in (self.cls, *self.ancestors):
@@ -263,6 +344,15 @@ class ClassView:
                 if not bare:
                     return base, statement, "assignment"
         return None
+
+
+def _is_receiver(node: ast.expr, receiver: str | None) -> bool:
+    """`self` or `super()`."""
+    if isinstance(node, ast.Name):
+        return node.id == receiver
+    return (
+        isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "super"
+    )
 
 
 def _may_be_instance(use: Use, view: ClassView) -> bool:

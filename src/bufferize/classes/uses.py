@@ -72,7 +72,7 @@ class Use:
 
     @property
     def where(self) -> str:
-        return f"{self.module.source.name}:{self.line}"
+        return place(self.module, self.node)
 
     @property
     def is_random(self) -> bool:
@@ -85,6 +85,26 @@ class Use:
         if self.kind == "assign":
             return self.relation == "itself"
         return self.kind in {"augmented", "item-write", "in-place"}
+
+
+def place(module: Module, node: ast.AST) -> str:
+    """'file.py:12', or 'book.ipynb:cell 3:2' in a notebook."""
+    source, line = module.source, getattr(node, "lineno", 1)
+    cell = source.cell_at(line)
+    if cell is None:
+        return f"{source.name}:{line}"
+    return f"{source.name}:cell {cell.number}:{line - cell.line + 1}"
+
+
+def find_mention(node: ast.AST, receiver: str | None, attribute: str) -> ast.AST | None:
+    """The first `receiver.attribute`, or string that is the attribute's name, below `node`."""
+    for child in ast.walk(node):
+        if isinstance(child, ast.Attribute) and child.attr == attribute:
+            if dotted_name(child.value) == receiver:
+                return child
+        elif isinstance(child, ast.Constant) and child.value == attribute:
+            return child
+    return None
 
 
 def uses_in(node: ast.AST, module: Module, function: str) -> Iterator[Use]:
@@ -238,10 +258,10 @@ def relation_of(value: ast.expr, target: ast.Attribute) -> str:
         stripped = stripped.func.value
     if _same(stripped, own):
         return "move"
-    return "itself" if any(_same(node, own) for node in _value_nodes(value)) else "fresh"
+    return "itself" if any(_same(node, own) for node in value_nodes(value)) else "fresh"
 
 
-def _value_nodes(value: ast.expr) -> Iterator[ast.AST]:
+def value_nodes(value: ast.expr) -> Iterator[ast.AST]:
     """Nodes whose value flows into the result: shapes, devices and dtypes of the old tensor do not."""
     stack: list[ast.AST] = [value]
     while stack:
@@ -258,6 +278,12 @@ def _value_nodes(value: ast.expr) -> Iterator[ast.AST]:
             isinstance(node, ast.Call)
             and isinstance(node.func, ast.Attribute)
             and node.func.attr in {"size", "dim", "numel"}
+        ):
+            continue
+        if (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Name)
+            and node.func.id in {"len", "isinstance", "type"}
         ):
             continue
         yield node
@@ -288,6 +314,13 @@ def module_uses(module: Module) -> dict[str, list[Use]]:
 
     visit(module.tree, "")
     return found
+
+
+def called_name(node: ast.Call) -> str:
+    """The last part of what is called: 'zeros' of `torch.zeros(3)`."""
+    if isinstance(node.func, ast.Attribute):
+        return node.func.attr
+    return node.func.id if isinstance(node.func, ast.Name) else ""
 
 
 def first_parameter(node: FunctionNode) -> str | None:
