@@ -258,11 +258,9 @@ def walk_folders(folder: Path, stop: set[Path]) -> Iterator[Path]:
         yield from walk_folders(child, stop)
 
 
-def test_half_of_the_cases_say_leave_it_alone() -> None:
-    assert len(CASES) - len(REWRITING) >= len(CASES) // 3
-    left = {case.id for case in CASES if case.id.startswith("find/") and not case.rewrites}
-    made = {case.id for case in CASES if case.id.startswith("find/") and case.rewrites}
-    assert len(left) * 10 >= len(made) * 9
+def test_as_many_cases_are_left_alone_as_found() -> None:
+    found = [case for case in CASES if case.id.startswith("find/")]
+    assert sum(not case.rewrites for case in found) >= sum(case.rewrites for case in found)
 
 
 # --------------------------------------------------------------------------- hazards
