@@ -172,9 +172,7 @@ def _augmented(node: ast.AugAssign, module: Module, function: str) -> Iterator[U
 def _base(node: ast.expr) -> ast.Attribute | None:
     """`x.a` of `x.a[i]`, `x.a.data`, `x.a.view(-1)[0]` ...: the attribute whose memory is meant."""
     while True:
-        if isinstance(node, ast.Subscript):
-            node = node.value
-        elif isinstance(node, ast.Attribute) and node.attr in {"data", "T", "mT"}:
+        if isinstance(node, ast.Subscript) or (isinstance(node, ast.Attribute) and node.attr in {"data", "T", "mT"}):
             node = node.value
         elif (
             isinstance(node, ast.Call)

@@ -1,4 +1,4 @@
-"""All source files in, the program's names out: modules, classes, functions, who inherits from whom.
+"""Source files in, the program's names out: modules, classes, functions, inheritance.
 
 Nothing is imported or executed: installed packages are read as source from the search path.
 """

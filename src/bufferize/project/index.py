@@ -26,10 +26,10 @@ from bufferize.project.symbols import (
     Symbol,
     ValueSymbol,
     dotted_name,
-    import_bindings,
     index_module,
     module_of,
 )
+from bufferize.syntax import parse_python
 
 # packages whose own source is never read: their facts are tables
 OPAQUE = frozenset(
@@ -47,6 +47,7 @@ class Project:
         self._modules: dict[Path, Module | None] = {}
         self._by_tail: dict[str, list[Path]] = {}
         self._mro: dict[ClassInfo, tuple[ClassInfo | ExternalSymbol, ...]] = {}
+        self._resolved: dict[tuple[int, str, tuple[int, ...]], Symbol | None] = {}
         self._children: dict[ClassInfo, list[ClassInfo]] | None = None
         self.failures: dict[Path, UnreadableFile] = {}
         for path in self._sources:
@@ -72,7 +73,7 @@ class Project:
         judged = source is not None
         try:
             source = source or discover.read_source(path, str(path))
-            tree = discover.parse_python(source)
+            tree = parse_python(source)
         except UnreadableFile as error:
             if judged:
                 self.failures[path] = error
@@ -80,14 +81,14 @@ class Project:
         return index_module(source, module_of(path)[0], tree, judged)
 
     def find_module(self, dotted: str, importer: Module | None = None) -> Module | None:
-        """A module by absolute dotted name: of the run's files first, else of installed packages."""
+        """A module by its absolute dotted name: of the run's files, else of installed packages."""
         if not dotted or dotted.split(".")[0] in OPAQUE:
             return None
         path = self._own_path(dotted.split("."), importer) or self._installed_path(dotted)
         return self.module_at(path) if path else None
 
     def _own_path(self, parts: list[str], importer: Module | None) -> Path | None:
-        """The run's file whose path ends in the dotted name; the one nearest to the importer wins."""
+        """The run's file whose path ends in the dotted name; the nearest to the importer wins."""
         found = []
         for path in self._by_tail.get(parts[-1], ()):
             names = list(
@@ -128,17 +129,19 @@ class Project:
     def resolve(
         self, module: Module, name: str, outer: Sequence[FunctionNode] = ()
     ) -> Symbol | None:
-        """What the dotted `name` stands for in `module`; `outer` are the functions around, innermost last."""
-        return self._resolve(module, name.split("."), tuple(outer), 0)
+        """What the dotted `name` stands for in `module`; `outer` are the functions around it."""
+        key = (id(module), name, tuple(map(id, outer)))
+        if key not in self._resolved:
+            self._resolved[key] = self._resolve(module, name.split("."), tuple(outer), 0)
+        return self._resolved[key]
 
     def _resolve(
         self, module: Module, parts: list[str], outer: tuple[FunctionNode, ...], depth: int
     ) -> Symbol | None:
         if depth > _DEPTH:
             return None
-        symbol = self._local(module, parts[0], outer, depth) or self.lookup(
-            module, parts[0], depth + 1
-        )
+        symbol = self._local(module, parts[0], outer, depth)
+        symbol = symbol or self.lookup(module, parts[0], depth + 1)
         for part in parts[1:]:
             if symbol is None:
                 return None
@@ -149,13 +152,11 @@ class Project:
         self, module: Module, name: str, outer: tuple[FunctionNode, ...], depth: int
     ) -> Symbol | None:
         for function in reversed(outer):
-            for node in ast.walk(function):
-                if isinstance(node, ast.ClassDef) and node.name == name:
-                    return module.class_by_node.get(id(node))
-                if isinstance(node, ast.Import | ast.ImportFrom):
-                    for bound, binding in import_bindings(node):
-                        if bound == name:
-                            return self._follow(module, binding, depth + 1)
+            bound = module.names_in(function).get(name)
+            if isinstance(bound, ast.ClassDef):
+                return module.class_by_node.get(id(bound))
+            if bound is not None:
+                return self._follow(module, bound, depth + 1)
         return None
 
     def lookup(self, module: Module, name: str, depth: int = 0) -> Symbol | None:
@@ -176,7 +177,7 @@ class Project:
         return None
 
     def _best(self, module: Module, bindings: list[Binding], depth: int) -> Symbol | None:
-        """The last binding that can be followed; a constant fallback (`X = None` in `except`) loses."""
+        """The last binding that can be followed; a constant fallback in an `except` loses."""
         result: Symbol | None = None
         for binding in bindings:
             symbol = self._bound(module, binding, depth)
@@ -284,7 +285,7 @@ class Project:
         return None
 
     def _base_value(self, cls: ClassInfo, symbol: ValueSymbol) -> ClassInfo | ExternalSymbol | None:
-        """`Base = object if ... else nn.Module` and the like: act only where every branch agrees."""
+        """`Base = A if ... else B`: act only where both are modules."""
         node = symbol.node
         if isinstance(node, ast.IfExp):
             names = [dotted_name(node.body), dotted_name(node.orelse)]
@@ -299,7 +300,7 @@ class Project:
         """Linearised bases, the class itself first; unresolved bases are left out."""
         if cls not in self._mro:
             self._mro[cls] = (cls,)  # breaks cycles
-            lists = [
+            lists: list[list[ClassInfo | ExternalSymbol]] = [
                 list(self.mro(b)) if isinstance(b, ClassInfo) else [b]
                 for b in self.bases(cls)
                 if b is not None
@@ -309,7 +310,7 @@ class Project:
         return self._mro[cls]
 
     def unresolved(self, cls: ClassInfo) -> tuple[str, ...]:
-        """Texts of the bases in the hierarchy that cannot be followed to a class or a known name."""
+        """Texts of the bases in the hierarchy that lead to no class and no known name."""
         texts = []
         for ancestor in self.mro(cls):
             if isinstance(ancestor, ClassInfo):
@@ -373,17 +374,30 @@ class Project:
 
 
 _BUILTINS = frozenset(
-    ["object", "Exception", "ValueError", "RuntimeError", "dict", "list", "tuple", "set", "str", "int", "float", "bytes", "type", "property"]
+    [
+        "object",
+        "Exception",
+        "ValueError",
+        "RuntimeError",
+        "dict",
+        "list",
+        "tuple",
+        "set",
+        "str",
+        "int",
+        "float",
+        "bytes",
+        "type",
+        "property",
+    ]
 )
 
 
 @lru_cache(maxsize=4096)
 def external_base(name: str) -> KnownBase | None:
     """What is known of a base class that is not part of the project."""
-    if name in module_classes():
-        return known_base(name) or KnownBase(is_module=True, kind="torch")
     if name.startswith("builtins."):
-        return KnownBase(is_module=False, kind="not-module")
+        return KnownBase(name, "builtins", "not-module")
     return known_base(name)
 
 

@@ -30,7 +30,7 @@ Binding = ImportBinding | ast.expr | ast.ClassDef | ast.FunctionDef | ast.AsyncF
 
 @dataclass(eq=False, slots=True)
 class Module:
-    """One parsed file: its tree and what its top level binds, each name to all its bindings in order."""
+    """One parsed file: its tree, and each top-level name with all its bindings in order."""
 
     source: SourceFile
     dotted: str
@@ -42,6 +42,19 @@ class Module:
     classes: list[ClassInfo] = field(default_factory=list)
     class_by_node: dict[int, ClassInfo] = field(default_factory=dict)
     functions: dict[int, FunctionInfo] = field(default_factory=dict)
+    _inner: dict[int, dict[str, ast.ClassDef | ImportBinding]] = field(default_factory=dict)
+
+    def names_in(self, function: FunctionNode) -> dict[str, ast.ClassDef | ImportBinding]:
+        """Classes and imports that stand anywhere in a function, by the name they bind."""
+        if id(function) not in self._inner:
+            found: dict[str, ast.ClassDef | ImportBinding] = {}
+            for node in ast.walk(function):
+                if isinstance(node, ast.ClassDef):
+                    found[node.name] = node
+                elif isinstance(node, ast.Import | ast.ImportFrom):
+                    found |= dict(import_bindings(node))
+            self._inner[id(function)] = found
+        return self._inner[id(function)]
 
     @property
     def path(self) -> Path:

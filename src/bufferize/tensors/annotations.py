@@ -20,13 +20,36 @@ _PLAIN = {
     "bytes": v.TEXT,
 }
 _SEQUENCES = frozenset(
-    ["List", "list", "Tuple", "tuple", "Sequence", "Iterable", "Iterator", "Collection", "Set", "set", "FrozenSet"]
+    [
+        "List",
+        "list",
+        "Tuple",
+        "tuple",
+        "Sequence",
+        "Iterable",
+        "Iterator",
+        "Collection",
+        "Set",
+        "set",
+        "FrozenSet",
+    ]
 )
 _MAPPINGS = frozenset(["Dict", "dict", "Mapping", "MutableMapping", "OrderedDict", "DefaultDict"])
 _TENSOR_NAMES = frozenset(
-    ["Tensor", "FloatTensor", "LongTensor", "BoolTensor", "IntTensor", "HalfTensor", "DoubleTensor", "ByteTensor"]
+    [
+        "Tensor",
+        "FloatTensor",
+        "LongTensor",
+        "BoolTensor",
+        "IntTensor",
+        "HalfTensor",
+        "DoubleTensor",
+        "ByteTensor",
+    ]
 )
-_JAXTYPES = frozenset(["Float", "Int", "Bool", "Shaped", "Num", "Complex", "Inexact", "UInt", "Integer", "Real"])
+_JAXTYPES = frozenset(
+    ["Float", "Int", "Bool", "Shaped", "Num", "Complex", "Inexact", "UInt", "Integer", "Real"]
+)
 
 
 def value_of_annotation(node: ast.expr | None, module: Module, frame: Frame) -> Value:

@@ -11,11 +11,65 @@ from bufferize.tensors.frame import Frame, SelfRef, storage_of
 from bufferize.tensors.values import Bound, Kind, Value
 
 _NUMBERS = frozenset(
-    ["int", "float", "bool", "len", "sum", "abs", "round", "max", "min", "pow", "hash", "ord", "id", "isinstance", "hasattr", "any", "all"]
+    [
+        "int",
+        "float",
+        "bool",
+        "len",
+        "sum",
+        "abs",
+        "round",
+        "max",
+        "min",
+        "pow",
+        "hash",
+        "ord",
+        "id",
+        "isinstance",
+        "hasattr",
+        "any",
+        "all",
+    ]
 )
 # methods that only tensors have, among the things people pass to constructors
 TENSOR_ONLY = frozenset(
-    ["unsqueeze", "unsqueeze_", "masked_fill", "masked_fill_", "index_select", "expand_as", "view_as", "detach", "detach_", "requires_grad_", "new_zeros", "new_ones", "new_tensor", "new_full", "new_empty", "triu", "tril", "bmm", "log_softmax", "scatter", "scatter_", "gather", "repeat_interleave", "logsumexp", "masked_select", "type_as", "contiguous", "index_copy_", "clamp_", "copy_", "fill_", "mul_", "add_", "sub_", "div_"]
+    [
+        "unsqueeze",
+        "unsqueeze_",
+        "masked_fill",
+        "masked_fill_",
+        "index_select",
+        "expand_as",
+        "view_as",
+        "detach",
+        "detach_",
+        "requires_grad_",
+        "new_zeros",
+        "new_ones",
+        "new_tensor",
+        "new_full",
+        "new_empty",
+        "triu",
+        "tril",
+        "bmm",
+        "log_softmax",
+        "scatter",
+        "scatter_",
+        "gather",
+        "repeat_interleave",
+        "logsumexp",
+        "masked_select",
+        "type_as",
+        "contiguous",
+        "index_copy_",
+        "clamp_",
+        "copy_",
+        "fill_",
+        "mul_",
+        "add_",
+        "sub_",
+        "div_",
+    ]
 )
 _ARRAY_NUMBERS = frozenset({"item", "__len__", "tobytes"})
 

@@ -1,10 +1,11 @@
-"""Call -> Value: functions of the project by their body, of torch and numpy by table, methods by owner."""
+"""Call -> Value: the project's functions by their body, methods by their owner, torch by table."""
 
 from __future__ import annotations
 
 import ast
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 from bufferize import facts
 from bufferize.project import ClassInfo, ExternalSymbol, FunctionInfo
@@ -22,7 +23,7 @@ from bufferize.tensors.frame import (
     storage_of,
 )
 from bufferize.tensors.torchcalls import call_numpy, call_tensor_method, call_torch
-from bufferize.tensors.values import Bound, Kind, Partial, Value
+from bufferize.tensors.values import Bound, Choice, Kind, Partial, Value
 
 Arguments = tuple[list[Value], dict[str, Value]]
 _NO_GRAD = frozenset({"torch.no_grad", "torch.inference_mode"})
@@ -74,11 +75,30 @@ def call_value(
         return call_value(ref.function, [*ref.arguments, *positional], merged, node, frame)
     if isinstance(ref, Bound):
         return _call_bound(ref, positional, keywords, node, frame)
-    if isinstance(ref, ObjectRef) and frame.run.project.is_module(ref.cls):
-        return v.UNKNOWN
+    if isinstance(ref, Choice):
+        return v.join_all(call_value(f, positional, keywords, node, frame) for f in ref.options)
+    if isinstance(ref, ObjectRef):
+        return _call_object(function, ref, positional, keywords, node, frame)
     if function.kinds == {Kind.MODULE}:
         return _call_module(positional, node, frame)
     return v.UNKNOWN
+
+
+def _call_object(
+    owner: Value,
+    ref: ObjectRef,
+    positional: list[Value],
+    keywords: dict[str, Value],
+    node: ast.Call,
+    frame: Frame,
+) -> Value:
+    """An instance of a class of the project is called: a module runs its forward."""
+    name = "forward" if frame.run.project.is_module(ref.cls) else "__call__"
+    method = frame.run.project.method(ref.cls, name)
+    if method is None:
+        return v.UNKNOWN
+    value = call_function(method, [owner, *positional], keywords, frame, node)
+    return _stepped(value, node, frame)
 
 
 def _stepped(value: Value, node: ast.Call, frame: Frame) -> Value:
@@ -207,7 +227,7 @@ def call_function(
     frame: Frame,
     site: ast.AST | None = None,
 ) -> Value:
-    """Run the body with these arguments. Recursion and depth end in what the annotation promises."""
+    """Run the body with these arguments. Recursion ends in what the annotation promises."""
     run = frame.run
     node = function.node
     constructing = bool(positional) and isinstance(positional[0].ref, SelfRef)
@@ -264,6 +284,7 @@ def _join_exits(inner: Frame, falls: bool) -> None:
         instance.join(state)
 
 
+@lru_cache(maxsize=16384)
 def _is_generator(node: ast.AST) -> bool:
     stack: list[ast.AST] = list(getattr(node, "body", ()))
     while stack:

@@ -1,9 +1,9 @@
-"""Class -> Construction: one abstract run of its constructor, base constructors and called methods."""
+"""Class -> Construction: one abstract run of its constructor and all it calls on self."""
 
 from __future__ import annotations
 
 import ast
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bufferize.project import ClassInfo, FunctionInfo, Project
 from bufferize.tensors import values as v
@@ -64,7 +64,7 @@ def _fields(project: Project, cls: ClassInfo, instance: Instance, frame: Frame) 
             if isinstance(statement, ast.AnnAssign):
                 value = value_of_annotation(statement.annotation, base.module, frame)
                 if value.kinds & {Kind.TENSOR, Kind.ARRAY}:
-                    value = v.replace(
+                    value = replace(
                         value,
                         traits=value.traits | {v.HANDED_IN},
                         storage=frozenset({f"argument {name}"}),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable
+from dataclasses import replace
 
 from bufferize import facts
 from bufferize.project import (
@@ -26,7 +27,7 @@ _NUMBERS = frozenset(
 
 
 def evaluate(node: ast.expr | None, frame: Frame) -> Value:
-    """What the expression may be. Never raises on valid syntax; what is not understood is UNKNOWN."""
+    """What the expression may be. Never raises; what is not understood is UNKNOWN."""
     if node is None:
         return v.NONE
     handler = _HANDLERS.get(type(node))
@@ -66,7 +67,7 @@ def _global_value(symbol: ValueSymbol, frame: Frame) -> Value:
         known[key] = evaluate(symbol.node, Frame(frame.run, symbol.module))
     value = known[key]
     return (
-        v.replace(value, storage=value.storage | {f"global:{key[1]}"})
+        replace(value, storage=value.storage | {f"global:{key[1]}"})
         if value.may_be_tensor
         else value
     )
@@ -74,10 +75,8 @@ def _global_value(symbol: ValueSymbol, frame: Frame) -> Value:
 
 def external_value(name: str) -> Value:
     """A name of a foreign package that is not called (yet)."""
-    if (
-        name in _NUMBERS
-        or (name.split(".")[0] in {"np", "numpy"}
-        and name.split(".")[-1] in {"pi", "e", "inf", "nan"})
+    if name in _NUMBERS or (
+        name.split(".")[0] in {"np", "numpy"} and name.split(".")[-1] in {"pi", "e", "inf", "nan"}
     ):
         return v.NUMBER
     ref = ExternalSymbol(name)
@@ -126,7 +125,7 @@ def attribute_of(owner: Value, name: str, frame: Frame, node: ast.AST) -> Value:
         if name in {"shape", "size", "ndim", "dtype", "nbytes", "itemsize"}:
             return v.OTHER
         return (
-            v.replace(owner, ref=None)
+            replace(owner, ref=None)
             if name in {"T", "real", "imag", "flat"}
             else _bound(owner, name)
         )
@@ -162,9 +161,7 @@ def tensor_attribute(owner: Value, name: str) -> Value:
         traits = (
             result.traits - {v.GRAD} if name == "data" else (result.traits - {v.GRAD}) | {v.HISTORY}
         )
-        result = v.replace(
-            result, traits=traits | ({v.LOST_PARAMETER} if name == "data" else set())
-        )
+        result = replace(result, traits=traits | ({v.LOST_PARAMETER} if name == "data" else set()))
     if name == "data":
         result = result.without_traits(v.HISTORY)
     return result.without_traits(v.COMPLEX) if name in {"real", "imag"} else result
@@ -176,7 +173,7 @@ def self_attribute(ref: SelfRef, name: str, frame: Frame) -> Value:
     if found is not None:
         value = found.value
         if value.may_be_tensor or Kind.PARAMETER in value.kinds:
-            return v.replace(value, storage=value.storage | {f"self.{name}"})
+            return replace(value, storage=value.storage | {f"self.{name}"})
         return value
     project = frame.run.project
     method = project.method(ref.instance.cls, name)
@@ -204,7 +201,7 @@ def class_attribute(cls: ClassInfo, name: str, frame: Frame) -> Value:
                 return value_of_annotation(statement.annotation, base.module, frame)
             if isinstance(statement, ast.Assign | ast.AnnAssign):
                 value = evaluate(statement.value, Frame(frame.run, base.module))
-                return v.replace(value, storage=value.storage | {f"class:{base.qualname}.{name}"})
+                return replace(value, storage=value.storage | {f"class:{base.qualname}.{name}"})
     return v.UNKNOWN
 
 
@@ -214,7 +211,7 @@ def _object_attribute(owner: Value, ref: ObjectRef, name: str, frame: Frame) -> 
         return v.make(Kind.CALLABLE, ref=Bound(owner, name))
     value = class_attribute(ref.cls, name, frame)
     if value.may_be_tensor:
-        return v.replace(value, storage=value.storage | {f"{ref.cls.qualname}.{name}"})
+        return replace(value, storage=value.storage | {f"{ref.cls.qualname}.{name}"})
     return value
 
 
@@ -280,7 +277,7 @@ def _unary(node: ast.UnaryOp, frame: Frame) -> Value:
         return _arithmetic(value, v.NUMBER if v.ZERO_DIM in value.traits else v.OTHER, node, frame)
     if isinstance(value.constant, int | float) and isinstance(node.op, ast.USub):
         return v.constant(-value.constant)
-    return v.replace(value, constant=..., ref=None)
+    return replace(value, constant=..., ref=None)
 
 
 def _compare(node: ast.Compare, frame: Frame) -> Value:
@@ -363,7 +360,7 @@ def item_of(value: Value, index: Value, node: ast.Subscript, frame: Frame) -> Va
             return v.sequence_of(v.element_of(value))
     if value.kinds & {Kind.SEQUENCE, Kind.MAPPING} and (value.items or value.element):
         if isinstance(node.slice, ast.Slice):
-            return v.replace(value, items=None, element=v.element_of(value))
+            return replace(value, items=None, element=v.element_of(value))
         return _entry(v.element_of(value), node, frame)
     if value.kinds == {Kind.TEXT}:
         return v.TEXT
@@ -374,15 +371,13 @@ def _entry(value: Value, node: ast.Subscript, frame: Frame) -> Value:
     """An entry of a list or dict: it stays reachable there when the container is an attribute."""
     name = dotted_name(node.value)
     if value.may_be_tensor and name is not None and "." in name:
-        return v.replace(value, storage=value.storage | {f"entry of {name}"})
+        return replace(value, storage=value.storage | {f"entry of {name}"})
     return value
 
 
 def _tensor_item(value: Value, index: Value, node: ast.Subscript, frame: Frame) -> Value:
-    fancy = (
-        index.may_be_tensor
-        or (index.kinds & {Kind.SEQUENCE, Kind.ARRAY}
-        and not isinstance(node.slice, ast.Tuple))
+    fancy = index.may_be_tensor or (
+        index.kinds & {Kind.SEQUENCE, Kind.ARRAY} and not isinstance(node.slice, ast.Tuple)
     )
     if fancy:
         result = v.derived([value], (frame.module, node), storage_of(frame, node))

@@ -318,10 +318,8 @@ def _in_place_call(node: ast.expr, result: Value, frame: Frame) -> None:
         return
     targets = [*node.args[:1], *([node.func.value] if isinstance(node.func, ast.Attribute) else [])]
     for target in targets:
-        while (
-            isinstance(target, ast.Subscript)
-            or (isinstance(target, ast.Attribute)
-            and target.attr == "data")
+        while isinstance(target, ast.Subscript) or (
+            isinstance(target, ast.Attribute) and target.attr == "data"
         ):
             target = target.value
         holder = (

@@ -1,4 +1,4 @@
-"""The state of one abstract run: local names, the object under construction, the context of a statement."""
+"""The state of one abstract run: names, the object under construction, a statement's context."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Closure:
 class Context:
     """Where a statement stands: the branches around it, loops, with-blocks."""
 
-    # (id of the branching statement, arm): two sites in different arms of one `if` exclude each other
+    # (id of the branching statement, arm): sites in different arms of one `if` exclude each other
     arms: tuple[tuple[int, str], ...] = ()
     in_loop: bool = False
     in_try: bool = False
@@ -170,7 +170,8 @@ class Write:
     node: ast.stmt | ast.Call
     # the expression assigned, None where it is part of a larger one (tuple unpacking)
     expression: ast.expr | None
-    # 'plain', 'annotated', 'chained', 'tuple', 'setattr', 'augmented', 'register', 'parameter', 'module'
+    # 'plain', 'annotated', 'chained', 'tuple', 'setattr', 'augmented', 'register', 'parameter',
+    # 'module' or 'delete'
     form: str
     module: Module
     owner: ClassInfo | None

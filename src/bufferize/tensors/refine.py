@@ -1,4 +1,4 @@
-"""What a test tells about the names in it: `x is None`, `isinstance(x, Tensor)`, `torch.is_tensor(x)`."""
+"""What a test tells about the names in it: `x is None`, `isinstance(x, Tensor)` ..."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from bufferize.project.symbols import dotted_name
 from bufferize.tensors import values as v
-from bufferize.tensors.frame import Frame, SelfRef
+from bufferize.tensors.frame import Frame, SelfRef, Snapshot
 from bufferize.tensors.values import Kind, Value
 
 
@@ -21,12 +21,28 @@ def refine(test: ast.expr, truth: bool, frame: Frame) -> None:
         if isinstance(test.op, ast.And) is truth:
             for part in test.values:
                 refine(part, truth, frame)
+        else:
+            _one_of(test.values, truth, frame)
     elif isinstance(test, ast.Compare) and len(test.ops) == 1:
         _compare(test, truth, frame)
     elif isinstance(test, ast.Call):
         _call(test, truth, frame)
     elif truth:
         _narrow(test, frame, lambda value: value.without(Kind.NONE))
+
+
+def _one_of(parts: list[ast.expr], truth: bool, frame: Frame) -> None:
+    """`a and b` is false: a is false, or a is true and b is false."""
+    before = Snapshot.of(frame)
+    states = []
+    for place, part in enumerate(parts):
+        before.restore(frame)
+        for earlier in parts[:place]:
+            refine(earlier, not truth, frame)
+        refine(part, truth, frame)
+        states.append(Snapshot.of(frame))
+    for state in states[:-1]:
+        state.join_into(frame)
 
 
 def _compare(test: ast.Compare, truth: bool, frame: Frame) -> None:

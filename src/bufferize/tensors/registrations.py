@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 
+from bufferize.project import ClassInfo
 from bufferize.tensors import values as v
 from bufferize.tensors.frame import Attribute, Frame, Instance, SelfRef, Write
 from bufferize.tensors.values import Kind, Value
@@ -84,7 +85,7 @@ def _record(
     )
 
 
-def _lexical_owner(frame: Frame) -> object:
+def _lexical_owner(frame: Frame) -> ClassInfo | None:
     current: Frame | None = frame
     while current is not None:
         if current.owner is not None:

@@ -1,4 +1,4 @@
-"""What torch and numpy give: the tables of `facts`, and the traits that follow from the arguments."""
+"""What torch and numpy give: the tables of `facts`, and traits that follow from arguments."""
 
 from __future__ import annotations
 
@@ -18,10 +18,57 @@ _DROP_COMPLEX = frozenset(
 )
 # rounding to bfloat16 hurts tables of these most
 _TABLES = frozenset(
-    ["sin", "cos", "exp", "log", "pow", "sqrt", "rsqrt", "log2", "exp2", "tan", "outer", "einsum", "hann_window", "hamming_window", "kaiser_window", "blackman_window", "cumprod", "logspace", "linspace"]
+    [
+        "sin",
+        "cos",
+        "exp",
+        "log",
+        "pow",
+        "sqrt",
+        "rsqrt",
+        "log2",
+        "exp2",
+        "tan",
+        "outer",
+        "einsum",
+        "hann_window",
+        "hamming_window",
+        "kaiser_window",
+        "blackman_window",
+        "cumprod",
+        "logspace",
+        "linspace",
+    ]
 )
 _DROP_ZERO_DIM = frozenset(
-    ["reshape", "view", "unsqueeze", "expand", "repeat", "tile", "broadcast_to", "atleast_1d", "atleast_2d", "stack", "cat", "concat", "full", "ones", "zeros", "new_zeros", "new_ones", "new_full", "repeat_interleave", "flatten", "expand_as", "view_as", "diag", "meshgrid", "arange", "linspace"]
+    [
+        "reshape",
+        "view",
+        "unsqueeze",
+        "expand",
+        "repeat",
+        "tile",
+        "broadcast_to",
+        "atleast_1d",
+        "atleast_2d",
+        "stack",
+        "cat",
+        "concat",
+        "full",
+        "ones",
+        "zeros",
+        "new_zeros",
+        "new_ones",
+        "new_full",
+        "repeat_interleave",
+        "flatten",
+        "expand_as",
+        "view_as",
+        "diag",
+        "meshgrid",
+        "arange",
+        "linspace",
+    ]
 )
 _DISTRIBUTED = (
     "torch.distributed.get_rank",

@@ -184,11 +184,22 @@ def join(left: Value, right: Value) -> Value:
         items=items,
         keys=left.keys if items is not None and left.keys == right.keys else None,
         element=_join_elements(left, right) if items is None else None,
-        ref=left.ref if _same(left.ref, right.ref) else None,
+        ref=left.ref if _same(left.ref, right.ref) else _choice(left, right),
         storage=left.storage | right.storage,
         constant=left.constant if _same(left.constant, right.constant) else ...,
         chain=chain,
     )
+
+
+def _choice(left: Value, right: Value) -> Choice | None:
+    """Two callables: calling the joined value calls either."""
+    if left.kinds != {Kind.CALLABLE} or right.kinds != {Kind.CALLABLE}:
+        return None
+    options: list[Value] = []
+    for side in (left, right):
+        options += side.ref.options if isinstance(side.ref, Choice) else (side,)
+    known = all(option.ref is not None for option in options)
+    return Choice(tuple(options)) if known and len(options) <= _MAX_CHAIN else None
 
 
 def _same(left: object, right: object) -> bool:
@@ -285,4 +296,11 @@ class Partial:
     keywords: tuple[tuple[str, Value], ...]
 
 
-Reference = ClassInfo | FunctionInfo | ModuleSymbol | Bound | Partial
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One of several callables, as a table of functions gives."""
+
+    options: tuple[Value, ...]
+
+
+Reference = ClassInfo | FunctionInfo | ModuleSymbol | Bound | Partial | Choice

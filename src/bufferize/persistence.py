@@ -1,0 +1,184 @@
+"""Candidate -> persistent flag and its reason. First opinion wins: read POLICY top to bottom.
+
+Refuses to judge whether to register at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from bufferize.classes import Candidate, ClassView, Use
+from bufferize.model import Reason
+from bufferize.tensors import values as v
+
+Opinion = tuple[bool, Reason]
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What the user said: 'auto', 'always' or 'never', and the pragma on the line, if any."""
+
+    persistent: str = "auto"
+    pragma: bool | None = None
+
+
+def choose_persistence(candidate: Candidate, view: ClassView, policy: Policy) -> Opinion:
+    """The flag and why. The last opinion always has one."""
+    for opinion in POLICY:
+        chosen = opinion(candidate, view, policy)
+        if chosen is not None:
+            return chosen
+    raise AssertionError("the last opinion of POLICY must never abstain")
+
+
+def _say(persistent: bool, reason: str, text: str) -> Opinion:
+    return persistent, Reason(reason, text)
+
+
+def pragma(candidate: Candidate, view: ClassView, policy: Policy) -> Opinion | None:
+    if policy.pragma is None:
+        return None
+    return _say(policy.pragma, "pragma", "the comment on the line says so")
+
+
+def configured(candidate: Candidate, view: ClassView, policy: Policy) -> Opinion | None:
+    if policy.persistent == "auto":
+        return None
+    return _say(
+        policy.persistent == "always", "policy", f"--persistent {policy.persistent} was asked for"
+    )
+
+
+def same_as_registered(candidate: Candidate, view: ClassView, policy: Policy) -> Opinion | None:
+    """A registration of the same name elsewhere in the hierarchy, or in a sibling branch."""
+    for cls in view.family:
+        other = view.survey.views.get(cls)
+        for write in other.writes_of(candidate.attribute) if other else ():
+            if write.form == "register" and write.persistent is not None:
+                where = f"{write.module.source.name}:{write.node.lineno}"
+                text = f"{cls.qualname} registers it with the same flag at {where}"
+                return _say(write.persistent, "same-as-registered", text)
+    return None
+
+
+def random(candidate: Candidate, view: ClassView, policy: Policy) -> Opinion | None:
+    if v.RANDOM in candidate.value.traits or v.UNINITIALISED in candidate.value.traits:
+        text = "drawn at random: a fresh construction would not reproduce it"
+        return _say(True, "random", text)
+    for use in view.uses(candidate.attribute):
+        if use.kind == "in-place" and use.is_random:
+            text = f"filled at random by {use.method} at {use.where}"
+            return _say(True, "random", text)
+    return None
+
+
+def written_from_outside(candidate: Candidate, view: ClassView, policy: Policy) -> Opinion | None:
+    for use in view.uses_from_outside(candidate.attribute):
+        if use.changes_value or _sets_a_value(use):
+            text = (
+                f"written from outside: `{use.receiver}.{use.attribute}` changes at {_place(use)}"
+            )
+            return _say(True, "written-from-outside", text)
+    return None
+
+
+def _sets_a_value(use: Use) -> bool:
+    """`model.mask = new_mask`: a value that construction does not give."""
+    return use.kind == "assign" and use.relation == "fresh"
+
+
+def changed_in_place(candidate: Candidate, view: ClassView, policy: Policy) -> Opinion | None:
+    for use in view.uses_after(candidate.attribute):
+        if use.kind in {"augmented", "item-write", "in-place"} and not _refills(use, view):
+            text = f"changed in place after construction, in {use.function} at {use.where}"
+            return _say(True, "changed-in-place", text)
+    return None
+
+
+def _refills(use: Use, view: ClassView) -> bool:
+    """A write beside a fresh assignment in the same method belongs to a cache being rebuilt."""
+    return any(
+        other.kind == "assign" and other.relation == "fresh" and other.function == use.function
+        for other in view.uses_after(use.attribute)
+    )
+
+
+def reassigned_from_itself(candidate: Candidate, view: ClassView, policy: Policy) -> Opinion | None:
+    for use in view.uses_after(candidate.attribute):
+        if use.kind == "assign" and use.relation == "itself":
+            text = f"updated from its old value in {use.function} at {use.where}"
+            return _say(True, "reassigned", text)
+    return None
+
+
+def cache(candidate: Candidate, view: ClassView, policy: Policy) -> Opinion | None:
+    for use in view.uses_after(candidate.attribute):
+        if use.kind == "assign" and use.relation == "fresh":
+            text = f"a cache: {use.function} computes it anew at {use.where}"
+            return _say(False, "cache", text)
+    return None
+
+
+def loaded(candidate: Candidate, view: ClassView, policy: Policy) -> Opinion | None:
+    if v.LOADED in candidate.value.traits:
+        return _say(True, "loaded", "read from a file that need not be there when it is restored")
+    return None
+
+
+def handed_in(candidate: Candidate, view: ClassView, policy: Policy) -> Opinion | None:
+    if v.HANDED_IN in candidate.value.traits:
+        text = "handed to the constructor as data: only the state_dict can bring it back"
+        return _say(True, "handed-in", text)
+    return None
+
+
+def recomputable(candidate: Candidate, view: ClassView, policy: Policy) -> Opinion:
+    text = (
+        "a pure function of constructor arguments and constants: existing checkpoints keep loading"
+    )
+    return _say(False, "recomputable", text)
+
+
+def _place(use: Use) -> str:
+    source = use.module.source
+    cell = source.cell_at(use.line)
+    if cell is None:
+        return use.where
+    return f"{source.name} cell {cell.number}:{use.line - cell.line + 1}"
+
+
+POLICY: tuple[Callable[[Candidate, ClassView, Policy], Opinion | None], ...] = (
+    pragma,
+    configured,
+    same_as_registered,
+    random,
+    written_from_outside,
+    changed_in_place,
+    reassigned_from_itself,
+    loaded,
+    cache,
+    handed_in,
+    recomputable,
+)
+
+# what `bufferize explain ID` says of each reason
+REASONS = {
+    "pragma": "`# bufferize: persistent=true` or `=false` stands on the line.",
+    "policy": "`--persistent always` or `never` was asked for.",
+    "same-as-registered": "The same attribute is registered elsewhere in the class hierarchy, "
+    "or in a sibling branch: the flags must agree.",
+    "random": "Random draws and uninitialised memory are not reproduced by a fresh construction; "
+    "only the state_dict brings them back.",
+    "written-from-outside": "Other code writes to the attribute of an instance, such as "
+    "`model.mask[...] = 2`: the change would be lost on reload.",
+    "changed-in-place": "A method that runs after construction changes it in place: counters, "
+    "running statistics, codebooks.",
+    "reassigned": "A method assigns a new value computed from the old one.",
+    "cache": "A method computes it anew from its inputs: saving it would only pin its shape.",
+    "loaded": "It was read from a file, which need not exist where the checkpoint is restored.",
+    "handed-in": "It was handed to the constructor as a tensor or array: data, not a formula.",
+    "recomputable": "It follows from constructor arguments and constants (masks, position ids, "
+    "frequencies, anchors): non-persistent, so that every existing checkpoint keeps loading. "
+    "`--persistent always` saves it too.",
+}
