@@ -7,7 +7,6 @@ import subprocess
 import sys
 from dataclasses import replace
 from importlib.resources import files
-from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -388,10 +387,6 @@ def test_explain_tells_of_files_it_could_not_read(corridor):
 
 # A real process.
 
-needs_search = pytest.mark.skipif(
-    find_spec("bufferize.hazards.assigned_earlier") is None, reason="the search is not whole yet"
-)
-
 
 def bufferize_process(*arguments: str, cwd: Path, **options: object) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "bufferize", *arguments]
@@ -428,7 +423,6 @@ class Attention(nn.Module):
 """
 
 
-@needs_search
 @pytest.mark.parametrize("newline", [b"\n", b"\r\n"])
 def test_git_apply_does_what_apply_does(tmp_path, newline):
     text = b"# coding: latin-1\n" + MODEL
@@ -449,7 +443,6 @@ def test_git_apply_does_what_apply_does(tmp_path, newline):
     assert b"self.register_buffer(" in patched
 
 
-@needs_search
 def test_standard_input_comes_out_rewritten(tmp_path):
     data = MODEL.replace(b"\xe9", b"mask")
     done = bufferize_process("apply", "--no-verify", "-", cwd=tmp_path, input=data)
