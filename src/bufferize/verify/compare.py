@@ -1,0 +1,269 @@
+"""Facts of the two versions become one verdict a class.
+
+In: what the control (before), the control again and the candidate version (after) were seen to do.
+Out: a Verdict with its evidence. It refuses to know where facts come from: no processes, no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from bufferize.model import Answer, Evidence, Level, Verdict
+from bufferize.verify.behaviour import check_device, check_runs, find_old_error
+from bufferize.verify.levels import (
+    Fact,
+    Pair,
+    check_builds,
+    check_moves,
+    check_state,
+    say_failure,
+)
+from bufferize.verify.plan import ClassPlan, Plan, expected_keys, is_plain_tensor
+
+# What a level is called in the facts, and how it is checked; in order.
+_CHECKS: tuple[tuple[Level, str, Callable[[Pair], Iterator[Evidence]]], ...] = (
+    (Level.BUILDS, "builds", check_builds),
+    (Level.STATE, "state", check_state),
+    (Level.MOVES, "moves", check_moves),
+    (Level.RUNS, "runs", check_runs),
+    (Level.RUNS_ON_DEVICE, "runs on device", check_device),
+)
+_RUNNING = (Level.RUNS, Level.RUNS_ON_DEVICE)
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What one child said, and why it stopped if it did not finish."""
+
+    facts: tuple[Fact, ...] = ()
+    # why the process vanished, in words; empty when it finished
+    vanished: str = ""
+
+    def find(self, stage: str) -> Fact | None:
+        return next((fact for fact in self.facts if fact["stage"] == stage), None)
+
+    def of_case(self, case: int) -> dict[str, Fact]:
+        return {fact["stage"]: fact for fact in self.facts if fact.get("case") == case}
+
+    @property
+    def chosen(self) -> Sequence[Mapping[str, Any]]:
+        fact = self.find("cases") or {}
+        found: Sequence[Mapping[str, Any]] = fact.get("chosen", ())
+        return found
+
+
+@dataclass
+class _Judgement:
+    """A verdict in the making."""
+
+    plan: ClassPlan
+    evidence: list[Evidence] = field(default_factory=list)
+    level: Level = Level.NOTHING
+    # how the first try to call the old version failed
+    tries: str = ""
+
+    def verdict(self, answer: Answer, because: str = "", **more: str) -> Verdict:
+        return Verdict(answer, self.level, tuple(self.evidence), because=because, **more)
+
+    def undecided(self, because: str, **more: str) -> Verdict:
+        return self.verdict(Answer.UNDECIDED, because, **more)
+
+
+def judge_control(plan: ClassPlan, control: Observation) -> Verdict | None:
+    """Nothing to compare with, and why; None when the old version gave something."""
+    judgement = _Judgement(plan)
+    imports = control.find("imports")
+    if imports is not None and "failure" in imports:
+        said = say_failure(imports["failure"])
+        return judgement.undecided(f"the old version does not import: {said}")
+    if control.vanished:
+        return judgement.undecided(f"the old version {control.vanished}", suggestion=suggest(plan))
+    if not control.chosen:
+        tries = _say_tries(control, "builds") or "no constructor arguments were found"
+        because = f"the old version cannot be built: {tries}"
+        return judgement.undecided(because, suggestion=suggest(plan))
+    return None
+
+
+def _say_tries(control: Observation, stage: str) -> str:
+    """How the first try to build or run the old version failed; empty when nothing was tried."""
+    failures = [f for f in (control.find("cases") or {}).get("failures", ()) if f["at"] == stage]
+    if not failures:
+        return ""
+    first = failures[0]
+    return f"{first['what']} ({first['source']}) gives {say_failure(first)}"
+
+
+def suggest(plan: ClassPlan, construct: str = "") -> str:
+    """The line to add under [tool.bufferize.cases]."""
+    last = plan.cls.rpartition(".")[2]
+    call = (construct or (plan.cases[0].construct if plan.cases else f"{last}(...)")).replace(
+        '"', "'"
+    )
+    return f'"{plan.address}" = [{{ construct = "{call}", inputs = ["torch.randn(...)"] }}]'
+
+
+def find_flaw(control: Observation, again: Observation) -> str:
+    """Where the old version differs from itself, in words; empty when it does not."""
+    for two in again.facts:
+        one = control.of_case(two["case"]).get(two["stage"])
+        if one is not None and one != two:
+            where = next((key for key in one if one[key] != two.get(key)), "")
+            return f"flaky: two runs of the old version differ at {one['stage']} ({where})"
+    return f"flaky: at a second run the old version {again.vanished}" if again.vanished else ""
+
+
+def judge(whole: Plan, plan: ClassPlan, control: Observation, candidate: Observation) -> Verdict:
+    """Hold the candidate version against the control, level by level."""
+    judgement = _Judgement(plan)
+    imports = candidate.find("imports")
+    if imports is None:
+        return judgement.undecided(f"the new version {candidate.vanished}")
+    if "failure" in imports:
+        text = f"the new version does not import: {say_failure(imports['failure'])}"
+        judgement.evidence.append(Evidence(Level.IMPORTS, Answer.REFUTED, text))
+        return judgement.verdict(Answer.REFUTED, text)
+    judgement.level = Level.IMPORTS
+    judgement.evidence.append(_confirm(Level.IMPORTS, "both versions import"))
+    pairs = _pair_up(whole, plan, control, candidate)
+    judgement.tries = _say_tries(control, "runs")
+    verdict = _climb(judgement, pairs, imports["has_forward"], candidate)
+    return _with_particulars(verdict, pairs, control)
+
+
+def _pair_up(
+    whole: Plan, plan: ClassPlan, control: Observation, candidate: Observation
+) -> list[Pair]:
+    own = tuple(dict.fromkeys(expected.attribute for expected in plan.expected))
+    return [
+        Pair(control.of_case(i), candidate.of_case(i), plan.address, whole.written, own)
+        for i in range(len(control.chosen))
+        if "failure" not in control.of_case(i).get("builds", {"failure": None})
+    ]
+
+
+def _climb(
+    judgement: _Judgement, pairs: list[Pair], has_forward: bool, candidate: Observation
+) -> Verdict:
+    for level, stage, check in _CHECKS:
+        if level in _RUNNING and not has_forward:
+            continue
+        if level is Level.RUNS and not any(pair.old["runs"].get("calls") for pair in pairs):
+            return _cannot_run(judgement)
+        found: list[Evidence] = []
+        for pair in pairs:
+            if stage not in pair.new:
+                judgement.evidence.extend(found)
+                return judgement.undecided(f"the new version {candidate.vanished}")
+            found.extend(check(pair))
+        judgement.evidence.extend(dict.fromkeys(found))
+        bad = min((e for e in found), key=lambda e: list(Answer).index(e.answer), default=None)
+        if bad is not None and bad.answer is not Answer.CONFIRMED:
+            return judgement.verdict(bad.answer, bad.text)
+        judgement.evidence.append(_confirm(level, _summarise(level, pairs)))
+        judgement.level = level
+    return _last_word(judgement, pairs)
+
+
+def _cannot_run(judgement: _Judgement) -> Verdict:
+    because = "no inputs were found that the old version's forward takes"
+    said = f"{because}: {judgement.tries}" if judgement.tries else because
+    return judgement.undecided(said, suggestion=suggest(judgement.plan))
+
+
+def _last_word(judgement: _Judgement, pairs: list[Pair]) -> Verdict:
+    """Every rewritten attribute must have been there to be proved."""
+    unseen = [
+        expected.attribute
+        for expected in judgement.plan.expected
+        if not any(_was_seen(pair, expected.attribute) for pair in pairs)
+    ]
+    if unseen:
+        names = ", ".join(dict.fromkeys(unseen))
+        because = f"no case builds {names} as a tensor, so nothing is known of it"
+        return judgement.undecided(because, suggestion=suggest(judgement.plan))
+    return judgement.verdict(Answer.CONFIRMED)
+
+
+def _was_seen(pair: Pair, attribute: str) -> bool:
+    attributes = pair.old["builds"]["attributes"]
+    return any(
+        promise["attribute"] == attribute and is_plain_tensor(attributes.get(path))
+        for path, promise in pair.promises.items()
+    )
+
+
+def _confirm(level: Level, text: str) -> Evidence:
+    return Evidence(level, Answer.CONFIRMED, text)
+
+
+def _summarise(level: Level, pairs: list[Pair]) -> str:
+    """What a passed level means, in the words of a reviewer."""
+    if level is Level.BUILDS:
+        count = sum(len(pair.new["builds"]["attributes"]) for pair in pairs)
+        parameters = sum(len(pair.new["builds"]["parameters"]) for pair in pairs)
+        return (
+            f"{count} attributes bit-identical after construction, RNG stream unchanged, "
+            f"{parameters} parameters unchanged"
+        )
+    if level is Level.STATE:
+        return _summarise_state(pairs)
+    if level is Level.MOVES:
+        names = sorted(
+            {p for pair in pairs for p in pair.promises if p in pair.new["moves"]["places"]}
+        )
+        return (
+            f"{', '.join(names)} on {pairs[0].new['moves']['device']}, nothing else changed place"
+        )
+    inputs = sum(len({call["input"] for call in pair.new["runs"]["calls"]}) for pair in pairs)
+    some = f"{inputs} input{'s' if inputs != 1 else ''}"
+    if level is Level.RUNS:
+        return f"outputs and gradients bit-identical over {some}, train and eval, twice in a row"
+    return _summarise_device(pairs, some)
+
+
+def _summarise_state(pairs: list[Pair]) -> str:
+    keys: set[str] = set()
+    missing: set[str] = set()
+    for pair in pairs:
+        keys |= expected_keys(pair.promises, pair.old["builds"]["attributes"])
+        missing |= set(pair.new["state"]["loads"].get("missing", ()))
+    new = f"{len(keys)} new key{'s' if len(keys) != 1 else ''} {', '.join(sorted(keys))}".strip()
+    loads = (
+        f"an old checkpoint lacks {', '.join(sorted(missing))}"
+        if missing
+        else "an old checkpoint loads strictly"
+    )
+    return f"state_dict: {len(missing - keys)} missing, 0 unexpected, {new}; {loads}"
+
+
+def _summarise_device(pairs: list[Pair], some: str) -> str:
+    device = pairs[0].new["runs on device"]["device"]
+    error = next((e for pair in pairs if (e := find_old_error(pair))), "")
+    how = "bit-identical"
+    if device.startswith("cuda"):
+        how = "equal (relative 1e-4, absolute 1e-5, TF32 off)"
+    if error:
+        there = f"the old version fails on {device}"
+        return f"{there}; the new one's outputs there are {how} to the old CPU ones over {some}"
+    return f"outputs on {device} {how} over {some}"
+
+
+def _with_particulars(verdict: Verdict, pairs: list[Pair], control: Observation) -> Verdict:
+    inputs = sum(len(case["inputs"]) for case in control.chosen)
+    sources = ", ".join(dict.fromkeys(case["source"] for case in control.chosen))
+    device = next((d for pair in pairs if (d := pair.new.get("moves", {}).get("device"))), "")
+    reached = verdict.level is Level.RUNS_ON_DEVICE
+    error = next((e for pair in pairs if reached and (e := find_old_error(pair))), "")
+    return Verdict(
+        verdict.answer,
+        verdict.level,
+        verdict.evidence,
+        cases=f"{inputs} input{'s' if inputs != 1 else ''}, 2 seeds, arguments from {sources}",
+        device=device,
+        old_error=error,
+        because=verdict.because,
+        suggestion=verdict.suggestion,
+    )

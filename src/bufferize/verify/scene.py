@@ -1,0 +1,211 @@
+"""One class in one world: import it, build it from a case, evaluate its inputs.
+
+In: the class's module and name, the cases on offer. Out: built modules, evaluated arguments and
+the cases that work. It refuses to know that there is another world. Runs in the child; standard
+library and torch only.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import random
+import sys
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypedDict, cast
+
+import torch
+from torch import nn
+
+from bufferize.model import Case
+from bufferize.verify import describe
+from bufferize.verify.synthesis import probe_inputs, synthesise_cases
+
+_MOST_TRIES = 12
+_MOST_CASES = 3
+_MOST_INPUTS = 4
+
+
+class Refusal(Exception):
+    """The class cannot be looked at; the message says why, in words for the report."""
+
+
+class Failure(TypedDict):
+    """An exception of the user's code."""
+
+    type: str
+    text: str
+    where: str
+
+
+def describe_failure(error: BaseException) -> Failure:
+    text = " ".join(str(error).split())
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if _is_users(f.filename)]
+    where = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return {"type": type(error).__name__, "text": text[:400], "where": where}
+
+
+def _is_users(filename: str) -> bool:
+    ours = str(Path(__file__).parent)
+    return not filename.startswith(("<", ours)) and "site-packages" not in filename
+
+
+def reseed(seed: int) -> None:
+    """Put every random stream the user may draw from at a known place."""
+    random.seed(seed)
+    # Not torch.manual_seed: it also seeds every accelerator, and so wakes CUDA.
+    torch.default_generator.manual_seed(seed)
+    if torch.cuda.is_initialized():
+        torch.cuda.manual_seed_all(seed)
+    numpy = sys.modules.get("numpy")
+    if numpy is not None:
+        numpy.random.seed(seed % 2**32)
+
+
+class Scene:
+    """The class under proof, imported."""
+
+    def __init__(self, module: str, cls: str, seed: int) -> None:
+        self.seed = seed
+        self.namespace = vars(importlib.import_module(module))
+        self.cls = _find_class(self.namespace, cls)
+
+    @property
+    def has_forward(self) -> bool:
+        return self.cls.forward is not nn.Module.forward
+
+    def build(self, case: Case, seed: int | None = None) -> nn.Module:
+        """Construct anew: arguments always under the same seed, the class itself under `seed`."""
+        namespace = self.prepare(case)
+        call = ast.parse(case.construct.strip(), mode="eval").body
+        make: Callable[[], object]
+        if isinstance(call, ast.Call):
+            namespace["__hold"] = lambda *args, **named: (args, named)
+            arguments = ast.Call(ast.Name("__hold", ast.Load()), call.args, call.keywords)
+            target = _evaluate(call.func, namespace)
+            args, named = _evaluate(arguments, namespace)
+            make = lambda: target(*args, **named)  # noqa: E731
+        else:
+            make = lambda: _evaluate(call, namespace)  # noqa: E731
+        reseed(self.seed if seed is None else seed)
+        built = make()
+        if not isinstance(built, nn.Module):
+            raise Refusal(f"{case.construct} gives a {type(built).__name__}, not a module")
+        return built
+
+    def prepare(self, case: Case) -> dict[str, Any]:
+        """The names a case may use, after its set-up statements."""
+        namespace = dict(self.namespace)
+        namespace.setdefault("torch", torch)
+        namespace.setdefault("nn", nn)
+        reseed(self.seed)
+        for statement in case.setup:
+            exec(compile(statement, "<case>", "exec"), namespace)
+        return namespace
+
+    def arguments(self, case: Case, inputs: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments of one call, made afresh."""
+        namespace = self.prepare(case)
+        namespace["__hold"] = lambda *args, **named: (args, named)
+        reseed(self.seed + 1)
+        held = eval(compile(f"__hold({inputs})", "<case>", "eval"), namespace)
+        return cast("tuple[tuple[Any, ...], dict[str, Any]]", held)
+
+
+def _find_class(namespace: dict[str, Any], name: str) -> type[nn.Module]:
+    if "<locals>" in name:
+        raise Refusal(f"{name} is defined inside a function: it cannot be built alone")
+    found: Any = None
+    for index, part in enumerate(name.split(".")):
+        if index == 0 and part not in namespace:
+            failed = namespace.get("__failed_cells__") or ["it is not defined at import"]
+            raise Refusal(f"{name} is missing from the imported module: {'; '.join(failed[:3])}")
+        found = namespace[part] if index == 0 else getattr(found, part)
+    if not (isinstance(found, type) and issubclass(found, nn.Module)):
+        raise Refusal(f"{name} is not a module class when imported")
+    return found
+
+
+def _evaluate(node: ast.expr, namespace: dict[str, Any]) -> Any:
+    tree = ast.fix_missing_locations(ast.Expression(node))
+    return eval(compile(tree, "<case>", "eval"), namespace)
+
+
+class Search:
+    """Looks for cases that build and run in this world."""
+
+    def __init__(self, scene: Scene, wanted: Iterable[str]) -> None:
+        self.scene = scene
+        # attributes that a case should bring to life
+        self.missing = set(wanted)
+        self.chosen: list[Case] = []
+        self.unrun: list[Case] = []
+        self.failures: list[dict[str, Any]] = []
+
+    def run(self, offered: Iterable[Case]) -> list[Case]:
+        for tried, case in enumerate(self._all(offered)):
+            enough = len(self.chosen) >= _MOST_CASES or (self.chosen and not self.missing)
+            if tried >= _MOST_TRIES or (enough and case.source != "configuration"):
+                break
+            self._try(case)
+        return self.chosen or self.unrun[:1]
+
+    def _all(self, offered: Iterable[Case]) -> Iterator[Case]:
+        yield from offered
+        try:
+            yield from synthesise_cases(self.scene.cls, self.scene.namespace, self.scene.seed)
+        except BaseException as error:
+            # it runs the constructor, which may say sys.exit
+            self._note("builds", self.scene.cls.__qualname__, "signature", error)
+
+    def _try(self, case: Case) -> None:
+        try:
+            module = self.scene.build(case)
+        except BaseException as error:
+            self._note("builds", case.construct, case.source, error)
+            return
+        if self.scene.has_forward:
+            inputs = self._inputs(module, case)
+            if not inputs:
+                self.unrun.append(replace(case, inputs=()))
+                return
+            case = replace(case, inputs=inputs)
+        news = self.missing & {
+            path.rpartition(".")[2].partition("[")[0] for path in describe.find_tensors(module)
+        }
+        if news or not self.chosen or case.source == "configuration":
+            self.chosen.append(case)
+        self.missing -= news
+
+    def _inputs(self, module: nn.Module, case: Case) -> tuple[str, ...]:
+        given = self._that_run(case, case.inputs)
+        if given:
+            return given
+        try:
+            probed = tuple(probe_inputs(module, case, self.scene.seed))
+        except BaseException as error:
+            self._note("runs", case.construct, case.source, error)
+            return ()
+        return self._that_run(case, probed)
+
+    def _that_run(self, case: Case, inputs: Iterable[str]) -> tuple[str, ...]:
+        running = []
+        for text in inputs:
+            try:
+                module = self.scene.build(case)
+                args, named = self.scene.arguments(case, text)
+                module(*args, **named)
+            except BaseException as error:
+                self._note("runs", f"{case.construct}({text})", case.source, error)
+            else:
+                running.append(text)
+            if len(running) >= _MOST_INPUTS:
+                break
+        return tuple(running)
+
+    def _note(self, stage: str, what: str, source: str, error: BaseException) -> None:
+        failure = describe_failure(error)
+        self.failures.append({"at": stage, "what": what, "source": source, **failure})
