@@ -220,6 +220,34 @@ def _batch_matrices(state: State, match: re.Match[str], facts: Facts) -> Iterato
         yield from _swap(state, one, two)
 
 
+def _either(state: State, match: re.Match[str], facts: Facts) -> Iterator[State]:
+    one, two = int(match["had"]), int(match["wanted"])
+    yield from _swap(state, one, two)
+    yield from _swap(state, two, one)
+
+
+def _divided(state: State, match: re.Match[str], facts: Facts) -> Iterator[State]:
+    had, chunk = int(match.group(1)), int(match.group(2))
+    yield tuple(
+        replace(
+            spec, shape=tuple(chunk * max(1, n // chunk) if n == had else n for n in spec.shape)
+        )
+        for spec in state
+    )
+
+
+def _divisible(state: State, match: re.Match[str], facts: Facts) -> Iterator[State]:
+    size = int(match.group(1))
+    whole = size * max(1, round(24 / size)) if size else 0
+    for first in (2, 1):
+        yield tuple(
+            replace(spec, shape=(*spec.shape[:first], *(whole for _ in spec.shape[first:])))
+            if spec.is_tensor and len(spec.shape) > 2 and whole
+            else spec
+            for spec in state
+        )
+
+
 def _reshaped(state: State, match: re.Match[str], facts: Facts) -> Iterator[State]:
     sizes = [int(n) for n in re.findall(r"\d+", match.group(1)) if int(n) > 1]
     for number, spec in enumerate(state):
@@ -245,6 +273,9 @@ _LESSONS: tuple[tuple[str, Lesson], ...] = (
      r"dimension (\d+)", _sizes_differ),
     (r"expected size for first two dimensions of batch2 tensor to be: \[([\d, ]+)\] but got: "
      r"\[([\d, ]+)\]", _batch_matrices),
+    (r"[Ss]hape mismatch,? (?P<had>\d+) != (?P<wanted>\d+)", _either),
+    (r"axis of length (\d+) in chunks of (\d+)", _divided),
+    (r"divisible by\D*(\d+)", _divisible),
     (r"[Ee]xpected ((?:\d-?D[^,]*?)+) input", _rank_expected),
     (r"input (?:must|should) be ((?:\d-?D[^,]*?)+)", _rank_expected),
     (r"not enough values to unpack \(expected (\d+), got (\d+)\)", _unpack_more),

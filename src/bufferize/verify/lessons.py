@@ -14,9 +14,9 @@ from collections.abc import Iterator, Mapping
 from types import CodeType, FrameType
 from typing import Any
 
-from bufferize.verify.arguments import Draft
+from bufferize.verify.arguments import Draft, hints_of
 from bufferize.verify.plausible import suggest
-from bufferize.verify.usage import Path, Use, parameters_of, source_tree
+from bufferize.verify.usage import Path, Use, class_node, parameters_of
 
 MISSING = re.compile(r"missing \d+ required (?:positional|keyword-only) arguments?: (.*)")
 ATTRIBUTE = re.compile(r"'(\w+)' object has no attribute '(\w+)'")
@@ -43,6 +43,12 @@ def learn(error: BaseException, draft: Draft) -> dict[Path, str]:
     match = ATTRIBUTE.search(message)
     if match and match.group(1) in {"SimpleNamespace", "Settings"}:
         return _learn_part(draft, f".{match.group(2)}")
+    return _learn_place(error, draft, message, match) or _learn_named(draft, message)
+
+
+def _learn_place(
+    error: BaseException, draft: Draft, message: str, match: re.Match[str] | None
+) -> dict[Path, str]:
     place = _place(error, draft)
     if place is None:
         return {}
@@ -69,6 +75,18 @@ def _learn_part(draft: Draft, part: str) -> dict[Path, str]:
     return {path: _redo(draft, path) for path in changed}
 
 
+def _learn_named(draft: Draft, message: str) -> dict[Path, str]:
+    """'`depth` must be given' of an argument that may be left out."""
+    words = dict.fromkeys(re.findall(r"[A-Za-z_]\w*", message))
+    for parameter in parameters_of(draft.cls):
+        path = (parameter.name,)
+        if parameter.default is None and parameter.name in words and path not in draft.taught:
+            hint = hints_of(draft.cls, draft.namespace).get(parameter.name)
+            return {path: draft.value(path, hint)}
+    names = [name for name in QUOTED.findall(message) if suggest(name, draft.sizes)]
+    return next((found for name in names if (found := _learn_option(draft, name))), {})
+
+
 def _learn_option(draft: Draft, name: str) -> dict[Path, str]:
     """A key that the constructor looks for among its `**kwargs`."""
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters_of(draft.cls))
@@ -87,12 +105,12 @@ def _redo(draft: Draft, path: Path) -> str:
 
 def _place(error: BaseException, draft: Draft) -> tuple[FrameType, ast.stmt] | None:
     """The innermost frame of the constructor itself, and the statement that it stands at."""
-    codes = {}
+    codes: dict[CodeType, type] = {}
     for owner in draft.cls.__mro__:
         init = vars(owner).get("__init__")
         code = getattr(init, "__code__", None)
         if isinstance(code, CodeType):
-            codes[code] = init
+            codes[code] = owner
     found: tuple[FrameType, int] | None = None
     trace = error.__traceback__
     while trace is not None:
@@ -102,16 +120,15 @@ def _place(error: BaseException, draft: Draft) -> tuple[FrameType, ast.stmt] | N
     if found is None:
         return None
     frame, line = found
-    tree = source_tree(codes[frame.f_code])
+    tree = class_node(codes[frame.f_code])
     if tree is None:
         return None
-    line -= frame.f_code.co_firstlineno - 1
     spans = [
         node
         for node in ast.walk(tree)
         if isinstance(node, ast.stmt)
         and node.lineno <= line <= (node.end_lineno or node.lineno)
-        and not isinstance(node, ast.FunctionDef)
+        and not isinstance(node, ast.FunctionDef | ast.ClassDef)
     ]
     # a `raise` says less than the `if` that guards it
     spans.sort(key=lambda node: (node.end_lineno or 0) - node.lineno)
@@ -205,9 +222,9 @@ def _solve(
     return {}
 
 
-def _number_trials(names: list[str]) -> Iterator[Mapping[str, int]]:
+def _number_trials(names: list[str]) -> Iterator[Mapping[str, float]]:
     for name in names:
-        for size in SIZES[::-1][5:] + SIZES[-5:]:
+        for size in (*SIZES[::-1][5:], *SIZES[-5:], 0.1, 0.5, 0):
             yield {name: size}
     for one, two in itertools.combinations(names[:4], 2):
         for first, second in itertools.product((4, 8, 16, 32, 64), (1, 2, 4, 8, 16, 32)):

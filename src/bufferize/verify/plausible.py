@@ -28,7 +28,7 @@ PROFILES: tuple[Mapping[str, int], ...] = (
 
 # name pattern -> a size of the profile, or source as it stands
 _NAMES: tuple[tuple[str, str], ...] = (
-    (r".*drop.*|.*dropout.*", "0.1"),
+    (r".*drop.*|p|prob(ability)?", "0.1"),
     (r"(.*_)?eps(ilon)?", "1e-05"),
     (r"(bias|qkv_bias|.*_bias|affine|elementwise_affine|learnable|batch_first)", "True"),
     (r"(use|with|is|has|enable|do|return|add|apply|share|no|skip|requires|should)_.*", "False"),

@@ -8,8 +8,9 @@ anything of the user's. Part of the worker: standard library only.
 from __future__ import annotations
 
 import ast
+import functools
 import inspect
-import textwrap
+import linecache
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -44,12 +45,40 @@ def read_usage(cls: type, namespace: Mapping[str, object]) -> dict[Path, Use]:
     return reader.uses
 
 
-def source_tree(thing: object) -> ast.Module | None:
-    """The parsed source of a class or function, None where there is none."""
+def class_node(cls: type) -> ast.ClassDef | None:
+    """The syntax of a class, None where its source is not to be had.
+
+    Not by inspect.getsource, which walks the whole file again for every class: half a second each
+    in a large file.
+    """
     try:
-        return ast.parse(textwrap.dedent(inspect.getsource(thing)))  # type: ignore[arg-type]
-    except (OSError, TypeError, SyntaxError, ValueError, RecursionError):
+        name = inspect.getsourcefile(cls) or ""
+    except (TypeError, OSError):
         return None
+    module = inspect.getmodule(cls)
+    lines = linecache.getlines(name, vars(module) if module else None)
+    return _classes_in("".join(lines)).get(cls.__qualname__.replace("<locals>.", ""))
+
+
+@functools.lru_cache(maxsize=64)
+def _classes_in(text: str) -> dict[str, ast.ClassDef]:
+    found: dict[str, ast.ClassDef] = {}
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return found
+    waiting: list[tuple[str, ast.AST]] = [("", tree)]
+    while waiting:
+        prefix, node = waiting.pop()
+        for child in ast.iter_child_nodes(node):
+            name = prefix
+            if isinstance(child, ast.ClassDef):
+                found[prefix + child.name] = child
+            if isinstance(child, ast.ClassDef | ast.FunctionDef):
+                name = f"{prefix}{child.name}."
+            if not isinstance(child, ast.expr):
+                waiting.append((name, child))
+    return found
 
 
 def parameters_of(thing: Callable[..., Any]) -> list[inspect.Parameter]:
@@ -74,11 +103,11 @@ class _Usage:
         if bound is None:
             bound = {p.name: (p.name,) for p in parameters_of(cls)}
         key = (cls, tuple(sorted(bound.items())))
-        tree = source_tree(owner) if depth < DEEPEST and key not in self.seen else None
+        node = class_node(owner) if depth < DEEPEST and key not in self.seen else None
         self.seen.add(key)
-        if tree is None or not tree.body or not isinstance(tree.body[0], ast.ClassDef):
+        if node is None:
             return
-        methods = {n.name: n for n in tree.body[0].body if isinstance(n, ast.FunctionDef)}
+        methods = {n.name: n for n in node.body if isinstance(n, ast.FunctionDef)}
         names = dict(bound)
         seen_from = getattr(vars(owner)["__init__"], "__globals__", self.namespace)
         body = _Body(self, seen_from, owner, depth)
