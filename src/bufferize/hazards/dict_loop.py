@@ -1,0 +1,92 @@
+"""The class walks over its own `__dict__` or `vars(self)`.
+
+Buffers live in `_buffers`, not in `__dict__`: a loop that moves, copies or lists the tensors found
+there no longer finds a registered one. `getattr` and `hasattr` do.
+
+Bites:
+
+    class Listed(nn.Module):
+        def __init__(self, size):
+            super().__init__()
+            self.ids = torch.arange(size)
+
+        def tables(self):
+            return [v for v in self.__dict__.values() if torch.is_tensor(v)]
+
+Harmless, because another object's is walked:
+
+    class Listed(nn.Module):
+        def __init__(self, size, options):
+            super().__init__()
+            self.names = sorted(vars(options))
+            self.ids = torch.arange(size)
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from bufferize.classes import Candidate, ClassView, first_parameter, place
+from bufferize.model import Hazard, Safety
+from bufferize.project import FunctionInfo
+
+_COPIES = frozenset({"dict", "list", "sorted", "set", "tuple", "copy", "deepcopy", "items"})
+
+
+def judge(candidate: Candidate, view: ClassView) -> Hazard | None:
+    for method in view.family_methods:
+        text = method.module.source.text
+        if "__dict__" not in text and "vars(" not in text:
+            continue
+        node = _walk_of(method, candidate.attribute)
+        if node is not None:
+            where = place(method.module, node)
+            return Hazard(
+                "dict-loop",
+                f"`{method.name}` looks through the object's `__dict__` ({where}): "
+                f"it would not find a buffer `{candidate.attribute}`",
+                Safety.UNSAFE,
+                where,
+                remedy="look through buffers() too, or pass --unsafe",
+            )
+    return None
+
+
+def _walk_of(method: FunctionInfo, attribute: str) -> ast.AST | None:
+    receiver = first_parameter(method.node)
+    named = any(isinstance(n, ast.Constant) and n.value == attribute for n in ast.walk(method.node))
+    for node in ast.walk(method.node):
+        for searched in _searched(node):
+            if _has_own_dict(searched, receiver):
+                return node
+        if named and _is_own_dict(node, receiver):
+            return node
+    return None
+
+
+def _searched(node: ast.AST) -> Iterator[ast.AST]:
+    """What a loop, comprehension or copy goes through."""
+    if isinstance(node, ast.For | ast.comprehension):
+        yield node.iter
+    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+        if node.func.id in _COPIES:
+            yield from node.args
+    elif isinstance(node, ast.DictComp | ast.Starred):
+        yield from ast.iter_child_nodes(node)
+    elif isinstance(node, ast.Dict):
+        yield from (v for k, v in zip(node.keys, node.values, strict=True) if k is None)
+
+
+def _has_own_dict(node: ast.AST, receiver: str | None) -> bool:
+    return any(_is_own_dict(child, receiver) for child in ast.walk(node))
+
+
+def _is_own_dict(node: ast.AST, receiver: str | None) -> bool:
+    """`self.__dict__` or `vars(self)`."""
+    owner: ast.AST | None = None
+    if isinstance(node, ast.Attribute) and node.attr == "__dict__":
+        owner = node.value
+    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "vars":
+        owner = node.args[0] if len(node.args) == 1 else None
+    return isinstance(owner, ast.Name) and owner.id == receiver

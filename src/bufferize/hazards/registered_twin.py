@@ -1,0 +1,91 @@
+"""A plain twin of a buffer, on purpose: the constructor registers the same tensor by hand.
+
+`self.mask_cpu = t; self.register_buffer("mask", self.mask_cpu)` keeps a copy that stays where it
+was made while the buffer moves. And a name that the same path registers, after a `del`, needs no
+second registration.
+
+Bites:
+
+    class Flow(nn.Module):
+        def __init__(self, size):
+            super().__init__()
+            self.mask_cpu = torch.ones(size)
+            self.register_buffer("mask", self.mask_cpu)
+
+Harmless, because the other is computed, not shared:
+
+    class Flow(nn.Module):
+        def __init__(self, size):
+            super().__init__()
+            self.register_buffer("mask", torch.ones(size))
+            self.inverse = 1 - self.mask
+"""
+
+from __future__ import annotations
+
+import ast
+
+from bufferize.classes import Candidate, ClassView, place
+from bufferize.model import Hazard, Safety
+from bufferize.project.symbols import dotted_name
+from bufferize.tensors.frame import Context, Write
+
+
+def judge(candidate: Candidate, view: ClassView) -> Hazard | None:
+    twin = find_twin(candidate, view)
+    if twin is not None:
+        where = place(twin.module, twin.node)
+        text = (
+            f"`{candidate.attribute}` is registered under the name `{twin.attribute}` ({where}): "
+            "it looks like a twin that is to stay behind"
+        )
+        return Hazard("registered-twin", text, Safety.DISPLAY_ONLY, where)
+    same = _registered_by_hand(candidate, view)
+    if same is None:
+        return None
+    where = place(same.module, same.node)
+    text = f"`{candidate.attribute}` is registered by hand on the same path ({where})"
+    return Hazard("registered-twin", text, Safety.DISPLAY_ONLY, where)
+
+
+def find_twin(candidate: Candidate, view: ClassView) -> Write | None:
+    """`self.register_buffer("other", self.x)`, or the local that self.x was set from."""
+    expression = candidate.write.expression
+    own = {f"{candidate.write.receiver}.{candidate.attribute}"}
+    if isinstance(expression, ast.Name):
+        own.add(expression.id)
+    for construction in view.constructions_of(candidate):
+        for write in construction.writes:
+            if write.form != "register" or write.attribute == candidate.attribute:
+                continue
+            if not write.value.storage & candidate.value.storage:
+                continue
+            given = _registered_value(write.node)
+            if given is not None and dotted_name(given) in own:
+                return write
+    return None
+
+
+def _registered_value(node: ast.AST) -> ast.expr | None:
+    if isinstance(node, ast.Call):
+        if len(node.args) > 1:
+            return node.args[1]
+        return next((k.value for k in node.keywords if k.arg == "tensor"), None)
+    return None
+
+
+def _registered_by_hand(candidate: Candidate, view: ClassView) -> Write | None:
+    contexts = [write.context for write in candidate.writes]
+    for construction in view.constructions_of(candidate):
+        for write in construction.writes:
+            if write.attribute != candidate.attribute or write.form != "register":
+                continue
+            if not any(exclude_each_other(write.context, context) for context in contexts):
+                return write
+    return None
+
+
+def exclude_each_other(one: Context, other: Context) -> bool:
+    """Whether the two stand in different arms of one branching statement."""
+    arms = dict(other.arms)
+    return any(arms.get(branch, arm) != arm for branch, arm in one.arms)
