@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
@@ -16,6 +17,7 @@ import jsonschema
 import pytest
 import reports
 
+import bufferize
 from bufferize.errors import UsageError
 from bufferize.model import Action, Failed, Report, Rewritten, Safety, SourceFile, Unchanged
 from bufferize.notebooks import read_cells, replace_cells
@@ -517,6 +519,16 @@ def test_explanations_of_rules_hold_to_the_schema(what):
     document = json.loads(explain_rule(what, {"zero-dim-constant": Rule()}, "json"))
     jsonschema.validate(document, SCHEMA)
     assert document["id"] == what
+
+
+def test_every_reason_that_is_given_can_be_explained():
+    persistence = Path(bufferize.__file__).with_name("persistence.py").read_text("utf-8")
+    said = [
+        call.args[1].value
+        for call in ast.walk(ast.parse(persistence))
+        if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "_say"
+    ]
+    assert set(said) == set(REASONS)
 
 
 def test_an_unknown_rule_is_a_usage_error():

@@ -15,6 +15,7 @@ from typing import Protocol
 from bufferize.errors import UsageError
 from bufferize.model import (
     SCHEMA_VERSION,
+    Action,
     Failed,
     Finding,
     Hazard,
@@ -25,7 +26,7 @@ from bufferize.model import (
 )
 from bufferize.report.json import dump
 from bufferize.report.tally import in_order, line_of, place, standing
-from bufferize.report.text import becomes, hazard_text, name, one_line
+from bufferize.report.text import becomes, evidence_line, hazard_text, name, one_line
 
 REASONS: Mapping[str, str] = {
     "pragma": "A comment `# bufferize: persistent=true` (or false) on the line says so.",
@@ -174,7 +175,8 @@ def finding_lines(finding: Finding) -> Iterator[str]:
     yield f"  module: {finding.site.module}"
     yield f"  decision: {finding.action} ({standing(finding)}), safety: {finding.safety}"
     if finding.persistent is not None:
-        yield f"  becomes: {becomes(finding)}"
+        tense = "becomes" if finding.action is Action.REWRITE else "would become"
+        yield f"  {tense}: {becomes(finding)}"
     for step in finding.chain:
         yield f"  known from: {one_line(step)}"
     for hazard in finding.hazards:
@@ -194,4 +196,4 @@ def hazard_lines(hazard: Hazard) -> Iterator[str]:
 def proof_lines(verdict: Verdict) -> Iterator[str]:
     yield f"  verdict: {verdict.answer}, {verdict.level}"
     for check in verdict.evidence:
-        yield f"    {check.level}: {check.answer}: {one_line(check.text)}"
+        yield f"    {evidence_line(check)}"

@@ -8,7 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from bufferize.model import Action, Answer, Finding, Hazard, Report, Rewritten, Verdict
+from bufferize.model import (
+    Action,
+    Answer,
+    Evidence,
+    Finding,
+    Hazard,
+    Report,
+    Rewritten,
+    Verdict,
+)
 from bufferize.report import Rendered, View
 from bufferize.report.diff import cell_patch, patch
 from bufferize.report.tally import (
@@ -119,7 +128,10 @@ def apply_lines(report: Report, view: View, paint: Paint) -> Iterator[str]:
                 yield f"{paint(place(finding), 'place')} {name(finding)} -> {becomes(finding)}"
                 yield from notes(finding)
                 yield from details(finding, view)
-    yield from verdict_lines(report, view, paint)
+    proof = list(verdict_lines(report, view, paint))
+    if proof and not view.quiet:
+        yield "proof:"
+    yield from proof
 
 
 def name(finding: Finding) -> str:
@@ -218,9 +230,14 @@ def support(verdict: Verdict, view: View) -> Iterator[str]:
     if verdict.suggestion:
         yield f"    to decide it, add: {one_line(verdict.suggestion)}"
     for check in verdict.evidence:
-        if view.verbose or check.answer is Answer.REFUTED:
-            about = f"{check.attribute}: " if check.attribute else ""
-            yield f"    {check.level}: {check.answer}: {about}{one_line(check.text)}"
+        if view.verbose or (check.answer is Answer.REFUTED and check.text != verdict.because):
+            yield f"    {evidence_line(check)}"
+
+
+def evidence_line(check: Evidence) -> str:
+    text = one_line(check.text)
+    about = "" if text.startswith((check.attribute, f"`{check.attribute}")) else check.attribute
+    return f"{check.level}: {check.answer}: {about + ': ' if about else ''}{text}"
 
 
 def total(report: Report) -> str:
