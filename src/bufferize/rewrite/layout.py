@@ -74,7 +74,7 @@ def _render_binding(new: Binding, indent: str, column: int, room: int, style: St
     flat = _flat(value, style)
     if flat is not None and column + len(new.head + flat) + room <= style.width:
         return new.head + flat
-    if not value.is_bare or _breaks_outside_brackets(value.text):
+    if not value.is_bare or value.own_line or _breaks_outside_brackets(value.text):
         inner = indent + style.unit
         wrapped = [inner + comment for comment in value.before]
         wrapped += _element(value, inner, style, comma="")

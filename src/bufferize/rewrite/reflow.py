@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import token
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from bufferize.rewrite.tokens import (
@@ -27,6 +27,7 @@ _OPERATORS = {
     **{"|": 9, "^": 8, "&": 7, "<<": 6, ">>": 6, "+": 5, "-": 5},
     **{"*": 4, "/": 4, "//": 4, "%": 4, "@": 4, "**": 2},
 }
+OPENING, CLOSING = Token("(", token.OP, ""), Token(")", token.OP, "")
 TRAILING_COMMA = Token(",", token.OP, "")
 
 Line = tuple[Token, ...]
@@ -48,6 +49,7 @@ def reflow(
     if not must_split and len(flat) <= style.width and not has_magic_comma(line):
         return [flat]
     if inside:
+        line = _parenthesize_condition(line)
         parts = _split_at_delimiters(line)
         if parts:
             return [text for part in parts for text in reflow(part, indent, style)]
@@ -71,6 +73,17 @@ def _explodes_at_once(line: Line, opening: int, body: Line) -> bool:
 
 
 # Splitting at delimiters.
+
+
+def _parenthesize_condition(line: Line) -> Line:
+    """`a if b else c` among other arguments, or behind a keyword, gets parentheses to split in."""
+    end = len(line) - (line[-1].text == ",")
+    start = 2 if len(line) > 2 and line[1].text == "=" else 0
+    priorities = _priorities(line[start:end])
+    if max(priorities.values(), default=0) != TERNARY or (not start and end == len(line)):
+        return line
+    inner = (replace(line[start], gap=""), *line[start + 1 : end])
+    return (*line[:start], OPENING, *inner, CLOSING, *line[end:])
 
 
 def _split_at_delimiters(line: Line) -> list[Line]:

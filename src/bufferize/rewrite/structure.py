@@ -42,11 +42,16 @@ def find_places(text: str, edits: Sequence[Edit]) -> dict[Span, Place]:
 
 def _blocks(tree: ast.Module) -> Iterator[tuple[list[ast.stmt], int]]:
     """Every list of statements with its depth of indentation below its header."""
-    for node in ast.walk(tree):
+    pending: list[ast.AST] = [tree]
+    while pending:
+        node = pending.pop()
         for field in ("body", "orelse", "finalbody"):
             block = getattr(node, field, None)
-            if isinstance(block, list) and block and isinstance(block[0], ast.stmt):
+            if isinstance(block, list) and block:
                 yield block, _unit(node, block[0])
+                pending += block
+        for field in ("handlers", "cases"):
+            pending += getattr(node, field, ())
 
 
 def _unit(header: ast.AST, first: ast.stmt) -> int:
