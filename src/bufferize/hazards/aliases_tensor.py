@@ -40,7 +40,7 @@ def judge(candidate: Candidate, view: ClassView) -> Hazard | None:
     if not candidate.value.may_be_tensor:
         return None
     partners = _partners(candidate, view)
-    if partners:
+    if partners and not _is_local_memory(candidate, view, partners):
         return _with_attributes(candidate, view, partners)
     what, where = _elsewhere(candidate, view)
     if not what:
@@ -66,9 +66,6 @@ def _with_attributes(
     elif _is_chain(candidate, partners):
         remedy = "the second becomes a clone"
         return Hazard("aliases-tensor", text, Safety.SAFE, candidate.where, remedy)
-    elif _is_local_memory(candidate, partners):
-        text += "; none of them is ever written to"
-        return Hazard("aliases-tensor", text, Safety.SAFE, candidate.where)
     remedy = "take a .clone(), or pass --unsafe if none of them is written to"
     return Hazard("aliases-tensor", text, Safety.UNSAFE, written or candidate.where, remedy)
 
@@ -123,19 +120,22 @@ def _is_chain(candidate: Candidate, partners: dict[str, Attribute]) -> bool:
     return set(partners) <= targets and not lives_elsewhere
 
 
-def _is_local_memory(candidate: Candidate, partners: dict[str, Attribute]) -> bool:
-    """Parts of a local tensor: `lo, hi = bins[:-1], bins[1:]`, none of them saved or registered."""
-    values = [candidate.value, *(p.value for p in partners.values())]
-    return (
-        candidate.is_recomputable
-        and all(value.is_tensor for value in values)
-        and all(p.slots == {"plain"} for p in partners.values())
-        and not any(
-            name.startswith(("self.", "entry of")) or "." in name.rpartition(":")[2]
-            for value in values
-            for name in value.storage
-        )
+def _is_local_memory(candidate: Candidate, view: ClassView, partners: dict[str, Attribute]) -> bool:
+    """Parts of a local, `lo, hi = bins[:-1], bins[1:]`, never saved and never written to.
+
+    Each gets memory of its own when it is moved, with the same values: nobody can tell.
+    """
+    if candidate.form == "chained" or not candidate.is_recomputable:
+        return False
+    if any(partner.slots != {"plain"} for partner in partners.values()):
+        return False
+    values = [candidate.value, *(x for p in partners.values() for x in _flattened(p.value))]
+    reachable = any(
+        name.startswith(("self.", "entry of")) or name.endswith((".weight", ".bias"))
+        for value in values
+        for name in value.storage
     )
+    return not reachable and not any(_written(n, view) for n in (candidate.attribute, *partners))
 
 
 def _elsewhere(candidate: Candidate, view: ClassView) -> tuple[str, str]:

@@ -48,7 +48,9 @@ def super_call_to_move_behind(candidate: Candidate, view: ClassView) -> ast.stmt
     """The `super().__init__()` statement that the site may stand behind, unnoticed by anybody."""
     constructor = view.cls.methods.get("__init__")
     node = candidate.node
-    if constructor is None or candidate.form not in {"plain", "annotated"}:
+    if candidate.initialised or constructor is None:
+        return None
+    if candidate.form not in {"plain", "annotated"}:
         return None
     body = constructor.node.body
     if not isinstance(node, ast.Assign | ast.AnnAssign) or node not in body:

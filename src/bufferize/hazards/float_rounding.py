@@ -24,14 +24,16 @@ from __future__ import annotations
 import ast
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from bufferize.classes import Candidate, ClassView, called_name
 from bufferize.model import Hazard, Safety
 from bufferize.tensors import values as v
 
 _MAKERS = frozenset({"tensor", "as_tensor", "Tensor", "FloatTensor", "from_numpy"})
+_TABLES = frozenset({"fftfreq", "rfftfreq"})
 _STATISTIC = re.compile(r"(^|_)(mean|std|var|variance|average|avg|ema|momentum)s?($|_)")
+_CHANGES = ("augmented", "item-write", "in-place")
 _WHOLE = re.compile(r"\b(u?int(8|16|32|64)?|long|short|bool|LongTensor|BoolTensor)\b")
 
 
@@ -60,22 +62,31 @@ def _table(candidate: Candidate, view: ClassView) -> str:
     expression = candidate.write.expression
     if expression is None or _WHOLE.search(ast.unparse(expression)):
         return ""
-    makes = [
-        n for n in ast.walk(expression) if isinstance(n, ast.Call) and called_name(n) in _MAKERS
-    ]
-    if any(not _is_exact(number) for call in makes for number in _numbers(call)):
+    calls = [n for n in ast.walk(expression) if isinstance(n, ast.Call)]
+    if any(called_name(call) in _TABLES for call in calls):
+        return "computed floats"
+    makes = [call for call in calls if called_name(call) in _MAKERS]
+    if any(not _is_exact(number) for call in makes for number in _numbers(call.args)):
         return "decimal fractions"
-    if not _STATISTIC.search(candidate.attribute):
-        return ""
-    changes = any(use.changes_value for use in view.uses_after(candidate.attribute))
-    changes = changes or any(u.kind == "assign" for u in view.uses_after(candidate.attribute))
-    return "statistics" if makes or changes else ""
+    named = _STATISTIC.search(candidate.attribute) is not None
+    return "statistics" if (makes and named) or _is_averaged(candidate, view, named) else ""
 
 
-def _numbers(call: ast.Call) -> Iterator[float]:
-    """Float literals in the lists and tuples of the call."""
-    for argument in call.args:
-        for node in ast.walk(argument):
+def _is_averaged(candidate: Candidate, view: ClassView, named: bool) -> bool:
+    """Changed after construction by a decay such as 0.9, or by anything if the name says so."""
+    for use in view.uses_after(candidate.attribute):
+        if use.kind == "assign" and use.relation == "move":
+            continue
+        decays = any(not _is_exact(number) for number in _numbers([use.node]))
+        if (use.changes_value and decays) or (named and use.kind in {"assign", *_CHANGES}):
+            return True
+    return False
+
+
+def _numbers(nodes: Iterable[ast.AST]) -> Iterator[float]:
+    """Every float literal below the nodes."""
+    for top in nodes:
+        for node in ast.walk(top):
             if isinstance(node, ast.Constant) and isinstance(node.value, float):
                 yield node.value
 

@@ -29,6 +29,12 @@ def judge(candidate: Candidate, view: ClassView) -> Hazard | None:
     return None
 
 
-def make(text: str, where: str = "") -> Hazard:
+def make(attribute: str, where: str = "") -> Hazard:
     """The hazard for a target of a statement that cannot be split."""
-    return Hazard("tuple-collision", text, Safety.DISPLAY_ONLY, where)
+    return Hazard(
+        "tuple-collision",
+        f"the statement that sets `{attribute}` cannot be split into registrations",
+        Safety.DISPLAY_ONLY,
+        where,
+        remedy="give each name a statement of its own",
+    )
