@@ -448,6 +448,73 @@ class Policy(nn.Module):
         return self.net(torch.cat([state, action * self.bound], 1))
 
 
+class Store:
+    """An object that the user's own constructor checks."""
+
+    def __init__(self, size, depth=None):
+        assert depth is not None, "`depth` must be given"
+        self.size, self.depth = size, depth
+
+
+class Stored(nn.Module):
+    def __init__(self, store: Store):
+        super().__init__()
+        self.table = torch.zeros(store.depth, 4)
+
+    def forward(self, x, context=None):
+        assert context is not None, "context must be passed"
+        return x.sum() + self.table.sum() + context.mean()
+
+
+class Distance(nn.Module):
+    def __init__(self, heads):
+        super().__init__()
+        self.slopes = torch.arange(1, heads + 1).view(-1, 1, 1)
+
+    def forward(self, i, j):
+        return -self.slopes * (torch.arange(i)[:, None] - torch.arange(j)).abs()
+
+
+class Pyramid(nn.Module):
+    def __init__(self, dim: int):
+        super().__init__()
+        self.proj = nn.Linear(dim, dim)
+        self.level = torch.zeros(dim)
+
+    def forward(self, features: List[torch.Tensor]):
+        return [self.proj(f) + self.level for f in features]
+
+
+class Windowed(nn.Module):
+    def __init__(self, in_channels, window_size=7):
+        super().__init__()
+        self.window = window_size
+        self.conv = nn.Conv2d(in_channels, 8, 1)
+        self.bias = torch.zeros(window_size)
+
+    def forward(self, x):
+        h, w = x.shape[-2:]
+        assert h % self.window == 0 and w % self.window == 0, (
+            f"height {h} and width {w} must be divisible by window size {self.window}"
+        )
+        return self.conv(x).unflatten(-1, (-1, self.window)) + self.bias
+
+
+class Switched(nn.Module):
+    def __init__(self, dim, causal=False, kind="sine"):
+        super().__init__()
+        self.lin = nn.Linear(dim, dim)
+        if causal:
+            self.mask = torch.ones(6, 6).triu(1).bool()
+        if kind == "table":
+            self.table = torch.zeros(dim)
+        elif kind != "sine":
+            raise ValueError(kind)
+
+    def forward(self, x):
+        return self.lin(x)
+
+
 class Base(nn.Module):
     def __init__(self, width, **options):
         super().__init__()

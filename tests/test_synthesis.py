@@ -65,6 +65,16 @@ def test_defaults_are_kept():
     assert case.construct == "PositionalEncoding(d_model=16)"
 
 
+def test_branches_that_defaults_leave_out_are_built_too():
+    built = [
+        build_case(case, NAMESPACE, 0)
+        for case in synthesise_cases(module_shapes.Switched, NAMESPACE, 0)
+    ]
+    assert any(hasattr(module, "mask") for module in built)
+    assert any(hasattr(module, "table") for module in built)
+    assert not hasattr(built[0], "mask") and not hasattr(built[0], "table")
+
+
 def test_a_large_configuration_is_made_small():
     case = first_case(module_shapes.GPT)
     assert "n_embd=16" in case.construct and "vocab_size=40" in case.construct

@@ -24,6 +24,8 @@ from bufferize.verify.plausible import is_size, suggest
 from bufferize.verify.usage import Path, Use, parameters_of, read_usage
 
 DEEPEST = 3
+# in a path: what follows is an argument of the object's own constructor
+INSIDE = "()"
 # a default above this is worth shrinking in a configuration object
 LARGE = 128
 _TENSOR_ATTRIBUTES = frozenset(
@@ -55,6 +57,8 @@ class Draft:
     taught: Mapping[Path, str] = field(default_factory=dict)
     uses: dict[Path, Use] = field(default_factory=dict)
     setup: dict[str, None] = field(default_factory=dict)
+    # objects of the user's that the call needs, each with the path where it stands
+    made: list[tuple[Path, Draft]] = field(default_factory=list)
 
     def call(self) -> str:
         """The constructor call, such as 'Attention(dim=16, num_heads=4)'."""
@@ -244,7 +248,7 @@ class Draft:
             return self._layer(name) or self._module()
         if depth > DEEPEST or hint.__module__ == "builtins" or inspect.isabstract(hint):
             return None
-        return self._of_object(hint, depth)
+        return self._of_object(hint, path, depth)
 
     def _of_scalar(self, hint: type, name: str, use: Use) -> str:
         if hint is str:
@@ -260,9 +264,12 @@ class Draft:
             return str(self.sizes["dim"] if number is None else self.sizes["count"])
         return str(int(number))
 
-    def _of_object(self, cls: type, depth: int) -> str:
+    def _of_object(self, cls: type, path: Path, depth: int) -> str:
         """An object of a class of the user's, mostly a configuration."""
-        inner = Draft(cls, self.namespace, self.sizes, self.keep_large, setup=self.setup)
+        inside = (*path, INSIDE)
+        taught = {p[len(inside) :]: s for p, s in self.taught.items() if p[: len(inside)] == inside}
+        inner = Draft(cls, self.namespace, self.sizes, self.keep_large, taught, setup=self.setup)
+        self.made.append((inside, inner))
         inner.uses = read_usage(cls, self.namespace)
         hints = hints_of(cls, self.namespace)
         parameters = [p for p in parameters_of(cls) if p.kind not in (p.VAR_POSITIONAL,
@@ -272,9 +279,12 @@ class Draft:
         for parameter in parameters:
             has_default = parameter.default is not parameter.empty
             sized = is_size(parameter.name) and _is_int(parameter.default)
-            if not has_default or (shrink and sized):
+            is_taught = (parameter.name,) in taught
+            if not has_default or (shrink and sized) or is_taught:
                 source = inner.value((parameter.name,), hints.get(parameter.name), depth + 1)
                 given.append(f"{parameter.name}={source}")
+        known = {p.name for p in parameters}
+        given += [f"{p[0]}={s}" for p, s in taught.items() if len(p) == 1 and p[0] not in known]
         return f"{self._name_of(cls)}({', '.join(given)})"
 
     def _name_of(self, cls: type) -> str:

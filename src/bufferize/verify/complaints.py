@@ -180,6 +180,23 @@ def _to_bool(state: State, match: re.Match[str], facts: Facts) -> Iterator[State
             yield (*state[:number], replace(spec, kind="bool"), *state[number + 1 :])
 
 
+def _to_number(state: State, match: re.Match[str], facts: Facts) -> Iterator[State]:
+    """A plain number where a tensor was given: each alone, then all, for `forward(i, j)`."""
+    number = Spec("source", text=str(LENGTH))
+    for place, spec in enumerate(state):
+        if spec.is_tensor:
+            yield (*state[:place], number, *state[place + 1 :])
+    yield tuple(number if spec.is_tensor else spec for spec in state)
+
+
+def _to_row(state: State, match: re.Match[str], facts: Facts) -> Iterator[State]:
+    """A list of tensors where one was given."""
+    for place, spec in enumerate(state):
+        if spec.is_tensor:
+            row = Spec("source", text=f"[{spec.source()}, {spec.source()}]")
+            yield (*state[:place], row, *state[place + 1 :])
+
+
 def _to_unit(state: State, match: re.Match[str], facts: Facts) -> Iterator[State]:
     yield tuple(replace(s, kind="unit") if s.kind == "float" else s for s in state)
 
@@ -294,6 +311,9 @@ _LESSONS: tuple[tuple[str, Lesson], ...] = (
      r"Input type \(.*Long|not implemented for 'Long'|should be the same.*Long|got Long|Got Long|"
      r"required to be.*floating|can't be cast to the desired output type Long|floating point",
      _to_float),
+    (r"arange\(\)|as an integer|must be (?:an )?int|size\(\) received|ambiguous", _to_number),
+    (r"must be (?:a )?(?:tuple|list) of Tensors|can only concatenate (?:list|tuple)|"
+     r"must be (?:a )?(?:list|tuple)", _to_row),
     (r"boolean|expected (?:BoolTensor|a bool)|dtype bool|torch\.bool", _to_bool),
     (r"index out of range|out of bounds|Class values must be|Target \d+ is out", _lower),
     (r"between 0 and 1|\[0, 1\]", _to_unit),

@@ -31,6 +31,10 @@ SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 256, 512, 768)
 
 def learn(error: BaseException, draft: Draft) -> dict[Path, str]:
     """New sources for arguments; empty where the error teaches nothing."""
+    for inside, inner in draft.made:
+        # the constructor of an object that this one is to be given
+        if _concerns(error, inner) and (lesson := learn(error, inner)):
+            return {(*inside, *path): source for path, source in lesson.items()}
     message = str(error)
     if isinstance(error, TypeError) and (missing := MISSING.search(message)):
         return {
@@ -44,6 +48,12 @@ def learn(error: BaseException, draft: Draft) -> dict[Path, str]:
     if match and match.group(1) in {"SimpleNamespace", "Settings"}:
         return _learn_part(draft, f".{match.group(2)}")
     return _learn_place(error, draft, message, match) or _learn_named(draft, message)
+
+
+def _concerns(error: BaseException, draft: Draft) -> bool:
+    return _frame_of(error, draft)[0] is not None or any(
+        _concerns(error, inner) for _, inner in draft.made
+    )
 
 
 def _learn_place(
@@ -103,25 +113,29 @@ def _redo(draft: Draft, path: Path) -> str:
     return source
 
 
-def _place(error: BaseException, draft: Draft) -> tuple[FrameType, ast.stmt] | None:
-    """The innermost frame of the constructor itself, and the statement that it stands at."""
+def _frame_of(error: BaseException, draft: Draft) -> tuple[FrameType | None, int, type]:
+    """The innermost frame of the constructor itself, its line, and the class that defines it."""
     codes: dict[CodeType, type] = {}
     for owner in draft.cls.__mro__:
         init = vars(owner).get("__init__")
         code = getattr(init, "__code__", None)
         if isinstance(code, CodeType):
             codes[code] = owner
-    found: tuple[FrameType, int] | None = None
+    found: tuple[FrameType | None, int, type] = (None, 0, draft.cls)
     trace = error.__traceback__
     while trace is not None:
-        if trace.tb_frame.f_code in codes:
-            found = (trace.tb_frame, trace.tb_lineno)
+        code = trace.tb_frame.f_code
+        if code in codes:
+            found = (trace.tb_frame, trace.tb_lineno, codes[code])
         trace = trace.tb_next
-    if found is None:
-        return None
-    frame, line = found
-    tree = class_node(codes[frame.f_code])
-    if tree is None:
+    return found
+
+
+def _place(error: BaseException, draft: Draft) -> tuple[FrameType, ast.stmt] | None:
+    """The frame of the constructor, and the statement that it stands at."""
+    frame, line, owner = _frame_of(error, draft)
+    tree = class_node(owner) if frame is not None else None
+    if frame is None or tree is None:
         return None
     spans = [
         node

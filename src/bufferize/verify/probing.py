@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import re
 import time
 import typing
 from collections.abc import Iterator
@@ -34,6 +35,7 @@ from bufferize.verify.shapes import (
 
 MOST_TRIES = 60
 MOST_INPUTS = 3
+MOST_GIVEN = 6
 MOST_SECONDS = 15.0
 # copies of a larger module cost more than the state that a failed try may leave behind
 LARGE = 20_000_000
@@ -93,11 +95,24 @@ class _Search:
             error = self.attempt(state)
             if error is None:
                 return state
+            if queue_again := self._give_named(str(error)):
+                queue = [*queue_again, *queue[:10]]
+                continue
             # a try in ten starts afresh, so that no chain of lessons eats them all
             better = learn_states(error, state, self.facts)[:6]
             at = 1 if self.tries % 10 == 0 else 0
             queue[at:at] = better
         return None
+
+    def _give_named(self, message: str) -> list[State]:
+        """'context must be given' of an argument that may be left out: give it."""
+        words = set(re.findall(r"[A-Za-z_]\w*", message))
+        for parameter in self.parameters or ():
+            is_left_out = parameter.default is None and parameter not in self.given
+            if is_left_out and parameter.name in words and len(self.given) < MOST_GIVEN:
+                self.given = [*self.given, parameter]
+                return list(self._first_states())
+        return []
 
     def _first_states(self) -> Iterator[State]:
         if not self.given:
@@ -132,7 +147,7 @@ class _Search:
         source = self.source(state)
         try:
             with _Scratch(self) as scratch, torch.no_grad(), torch.random.fork_rng(devices=[]):
-                torch.manual_seed(self.seed)
+                torch.default_generator.manual_seed(self.seed)
                 scope = {"torch": torch, "module": scratch}
                 eval(f"module({source})", scope)
         except Exception as error:

@@ -223,6 +223,8 @@ def guess_first(parameter: inspect.Parameter, hint: Any, facts: Facts, graph: bo
     if value := _of_hint(hint):
         return [value]
     mains = list(facts.mains)
+    if rows := [row for spec in mains if (row := _row_of(hint, spec))]:
+        return rows
     if graph:
         widths = [s.shape[-1] for s in mains if s.kind == "float"][:3]
         nodes = Spec("long", (NODES,), facts.embeddings)
@@ -258,7 +260,7 @@ def guess_next(
     name = parameter.name.lower()
     batch = main.shape[0] if main.shape else BATCH
     length = main.shape[1] if len(main.shape) > 1 else LENGTH
-    if value := _of_hint(hint):
+    if value := _of_hint(hint) or _row_of(hint, main):
         return [value]
     if name in {"edge_index", "edges", "edge_indices", "adj_t"}:
         return [Spec("long", (2, EDGES), NODES)]
@@ -299,6 +301,14 @@ def guess_next(
     if POINTS.fullmatch(name):
         return [Spec("float", (*main.shape[:-1], 3))]
     return [main, Spec("float", (batch, facts.width)), Spec("float", (batch, LENGTH, facts.width))]
+
+
+def _row_of(hint: Any, main: Spec) -> Spec | None:
+    """A list of tensors, where the annotation asks for one."""
+    text = str(hint).lower()
+    if re.search(r"(list|tuple|sequence|iterable)\[.*tensor", text) and main.is_tensor:
+        return Spec("source", text=f"[{main.source()}, {main.source()}]")
+    return None
 
 
 def _of_hint(hint: Any) -> Spec | None:
