@@ -409,6 +409,81 @@ def buffers_and_casts():
     return Net(), (torch.randn(6, 8),), lambda m, x: m(x)
 
 
+@runs
+def encoder_padded():
+    """In eval mode without gradients it goes through nested tensors."""
+    layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+    padding = torch.tensor([[0, 0, 0, 0, 1], [0, 0, 0, 1, 1]]).bool()
+
+    def call(m, x, padding):
+        return m(x, src_key_padding_mask=padding)
+
+    return nn.TransformerEncoder(layer, 2), (torch.randn(2, 5, 8), padding), call
+
+
+@runs
+def sparse_matrix():
+    def call(_, x):
+        places = torch.tensor([[0, 1, 1], [1, 0, 1]], device=x.device)
+        matrix = torch.sparse_coo_tensor(places, torch.ones(3, device=x.device), (2, 6))
+        return torch.sparse.mm(matrix, x), matrix.t().to_dense(), matrix.coalesce().values()
+
+    return None, (torch.randn(6, 8),), call
+
+
+@runs
+def compressed_matrix():
+    return (
+        None,
+        (torch.randn(6, 8),),
+        lambda _, x: torch.eye(6, device=x.device).to_sparse_csr() @ x,
+    )
+
+
+class Attention(nn.Module):
+    def __init__(self, registered, width=8, length=6):
+        super().__init__()
+        self.query, self.key = nn.Linear(width, width), nn.Linear(width, width)
+        self.value, self.dropout = nn.Linear(width, width), nn.Dropout(0.1)
+        mask = torch.triu(torch.ones(length, length), diagonal=1)
+        if registered:
+            self.register_buffer("mask", mask, persistent=False)
+        else:
+            self.mask = mask
+
+    def forward(self, x):
+        n = x.shape[1]
+        queries, keys, values = self.query(x), self.key(x), self.value(x)
+        attn_scores = queries @ keys.transpose(1, 2)
+        attn_scores.masked_fill_(self.mask.bool()[:n, :n], -torch.inf)
+        weights = torch.softmax(attn_scores / keys.shape[-1] ** 0.5, dim=-1)
+        return self.dropout(weights) @ values
+
+
+@runs
+def registered_mask():
+    return Attention(registered=True), (torch.randn(2, 5, 8),), lambda m, x: m(x)
+
+
+# these draw numbers in eval mode too: another generator, other numbers
+RANDOM = {"sdpa_mask_dropout", "checkpoint", "checkpoint_reentrant", "likes", "random", "gumbel"}
+RANDOM_IN_TRAINING = {
+    "dropout",
+    "alpha_dropout",
+    "dropout2d",
+    "rrelu_softplus",
+    "lstm_dropout",
+    "attention",
+    "encoder_layer",
+    "encoder_layer_norm_first",
+    "encoder",
+    "encoder_padded",
+    "decoder_layer",
+    "transformer",
+    "registered_mask",
+}
+
+
 # Mixtures. "codegen" stands for the check that torchgen writes into the CUDA wrapper of every
 # operator without `device_check: NoCheck` in native_functions.yaml: all tensor arguments must be on
 # one device. TensorIterator.cpp lets CPU tensors of no dimension pass, and no others.

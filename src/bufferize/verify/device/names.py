@@ -105,8 +105,10 @@ def _set_data(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         target.requires_grad_(requires_grad)
         if is_virtual(target) and is_parameter:
             target._is_param = True
-        if grad is not None and is_virtual(grad) == is_virtual(target):
-            target.grad = grad
+        if grad is not None:
+            # comes along at once, for the two must be of one kind; nn.Module moves it next anyway
+            plain = unwrap(grad).detach().to(target.dtype)
+            target.grad = VirtualTensor(plain) if is_virtual(target) else plain
     return None
 
 
@@ -131,12 +133,20 @@ def _make(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         made = made.to(device=target or CPU, dtype=dtype or data.dtype)
     elif owner is not None:
         kwargs.setdefault("dtype", owner.dtype)
-        made = torch.tensor(data, **kwargs)
+        made = torch.tensor(_on_host(data), device=CPU, **kwargs)
         made = made.to(device or (PRIVATE if is_virtual(owner) else CPU))
     else:
-        made = func(data, *args[1:], **kwargs)
+        # named, else `with torch.device(...)` would name it after us
+        made = func(_on_host(data), *args[1:], device=CPU, **kwargs)
         made = made if device is None else made.to(device)
     return made.requires_grad_() if requires_grad else made
+
+
+def _on_host(data: Any) -> Any:
+    """Device tensors in nested lists are read like numbers."""
+    if isinstance(data, (list, tuple)):
+        return [_on_host(item) for item in data]
+    return unwrap(data)
 
 
 def _legacy_new(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -7,6 +7,7 @@ Refuses to know tensors: `torch.cuda`'s questions, generators, autocast and `tor
 from __future__ import annotations
 
 import contextlib
+import functools
 import sys
 import types
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from typing import Any
 
 import torch
 
+from .nesting import map_tensors
 from .tensor import PUBLIC, VirtualTensor
 
 Patch = tuple[Any, str, Any]
@@ -37,15 +39,19 @@ def patched(patches: list[Patch]) -> Iterator[None]:
 
 def list_patches(remark: Remark) -> list[Patch]:
     """Everything that `patched` is to put in place."""
+    cudnn = torch.backends.cudnn
     return [
         *((torch.cuda, name, value) for name, value in _cuda_answers().items()),
         *((torch.cuda.random, name, value) for name, value in _random_answers().items()),
         *((torch.cuda, name, value) for name, value in _random_answers().items()),
         *_autocast(remark),
+        (torch._C._nn, "_parse_to", _numbered(torch._C._nn._parse_to)),
+        (torch.nn.DataParallel, "scatter", _scatter),
         (torch, "Generator", _generator_class()),
+        *_accelerator_answers(),
         (torch, "load", _load_here(torch.load)),
         # would warn that cuDNN is missing, once for every recurrent layer
-        (torch.backends.cudnn, "is_acceptable", _always(False)),
+        (getattr(cudnn, "m", cudnn), "is_acceptable", _always(False)),
     ]
 
 
@@ -70,6 +76,9 @@ class _Nothing:
 
     def query(self) -> bool:
         return True
+
+    def is_capturing(self) -> bool:
+        return False
 
     def _pass(self, *args: Any, **kwargs: Any) -> None:
         return None
@@ -105,6 +114,7 @@ def _cuda_answers() -> dict[str, Any]:
         "current_stream": type("current_stream", (_Nothing,), {}),
         "default_stream": type("default_stream", (_Nothing,), {}),
         "set_stream": _always(None),
+        "is_current_stream_capturing": _always(False),
         "mem_get_info": _always((1 << 34, 1 << 34)),
         "memory_allocated": _always(0),
         "max_memory_allocated": _always(0),
@@ -114,6 +124,20 @@ def _cuda_answers() -> dict[str, Any]:
         "reset_max_memory_allocated": _always(None),
         "memory_stats": _always({}),
     }
+
+
+def _accelerator_answers() -> list[Patch]:
+    if not hasattr(torch, "accelerator"):
+        return []
+    answers = {
+        "is_available": _always(True),
+        "current_accelerator": _always(torch.device("cuda")),
+        "device_count": _always(1),
+        "current_device_index": _always(0),
+        "current_stream": type("current_stream", (_Nothing,), {}),
+        "synchronize": _always(None),
+    }
+    return [(torch.accelerator, name, value) for name, value in answers.items()]
 
 
 def _random_answers() -> dict[str, Any]:
@@ -147,6 +171,23 @@ def _autocast(remark: Remark) -> list[Patch]:
     return [(torch.amp.autocast_mode.autocast, "__init__", start)]
 
 
+def _numbered(original: Callable[..., Any]) -> Callable[..., Any]:
+    """`module.to(0)`: without a device in the machine, torch knows no number for one."""
+
+    def parse(*args: Any, **kwargs: Any) -> Any:
+        if args and type(args[0]) is int:
+            args = (torch.device("cuda", args[0]), *args[1:])
+        return original(*args, **kwargs)
+
+    return parse
+
+
+def _scatter(self: Any, inputs: Any, kwargs: Any, device_ids: Any) -> Any:
+    """DataParallel on one device: everything goes there whole."""
+    move = functools.partial(map_tensors, lambda tensor: tensor.to(PUBLIC))
+    return (move(inputs, PUBLIC),), (move(kwargs, PUBLIC),)
+
+
 def _generator_class() -> type:
     real = torch.Generator
 
@@ -157,17 +198,17 @@ def _generator_class() -> type:
     class Generator(real, metaclass=Kind):  # type: ignore[misc,valid-type]
         """Takes the device's name; draws the CPU's numbers."""
 
+        device = property(lambda self: PUBLIC)
+
         def __new__(cls, device: Any = "cpu") -> Any:
-            kind = torch.device("cuda", device) if isinstance(device, int) else torch.device(device)
-            return real("cpu") if kind.type == "cuda" else real(kind)
+            here = isinstance(device, int) or torch.device(device).type == "cuda"
+            return super().__new__(cls, "cpu") if here else real(device)
 
     return Generator
 
 
 def _load_here(original: Callable[..., Any]) -> Callable[..., Any]:
     def load(file: Any, map_location: Any = None, *args: Any, **kwargs: Any) -> Any:
-        from .nesting import map_tensors
-
         if not _means_device(map_location):
             return original(file, map_location, *args, **kwargs)
         loaded = original(file, "cpu", *args, **kwargs)

@@ -11,6 +11,7 @@ checkpointing and forks stay harmless), and nothing process-wide has to be renam
 from __future__ import annotations
 
 import copy
+from collections import OrderedDict
 from functools import cache
 from typing import Any
 
@@ -37,21 +38,14 @@ class VirtualTensor(torch.Tensor):  # type: ignore[misc]
 
     @staticmethod
     def __new__(cls: type, inner: torch.Tensor, requires_grad: bool = False) -> VirtualTensor:
-        if inner.layout is not torch.strided or inner.is_nested or inner.is_quantized:
-            raise NotImplementedError(
-                f"the virtual device does not hold {inner.layout} nested or quantized tensors"
-            )
         # a view of an ordinary tensor is ordinary, also in inference mode
         with torch.inference_mode(inner.is_inference()):
             outer = torch.Tensor._make_wrapper_subclass(
                 cls,
-                inner.size(),
-                strides=inner.stride(),
-                storage_offset=inner.storage_offset(),
                 dtype=inner.dtype,
-                layout=inner.layout,
                 device=PRIVATE,
                 requires_grad=requires_grad,
+                **_outline(inner),
             )
         # lazy conjugation is resolved above this class, by the bit that the outer tensor carries
         if inner.is_complex() and inner.is_conj():
@@ -67,6 +61,10 @@ class VirtualTensor(torch.Tensor):  # type: ignore[misc]
     device = property(lambda self: PUBLIC)
     is_cuda = property(lambda self: True)
     is_meta = property(lambda self: False)
+    layout = property(lambda self: self.inner.layout)
+    is_nested = property(lambda self: self.inner.is_nested)
+    is_sparse = property(lambda self: self.inner.is_sparse)
+    is_sparse_csr = property(lambda self: self.inner.is_sparse_csr)
 
     def get_device(self) -> int:
         return 0
@@ -112,6 +110,10 @@ class VirtualTensor(torch.Tensor):  # type: ignore[misc]
             text = repr(self.inner)
         return f"{text[:-1]}, device='{PUBLIC}')"
 
+    def __format__(self, specification: str) -> str:
+        # torch formats numbers of its own class only
+        return self.inner.__format__(specification) if self.dim() == 0 else repr(self)
+
     def __deepcopy__(self, memo: dict[int, Any]) -> VirtualTensor:
         if id(self) in memo:
             return memo[id(self)]  # type: ignore[no-any-return]
@@ -131,11 +133,28 @@ class VirtualTensor(torch.Tensor):  # type: ignore[misc]
         return copied
 
     def __reduce_ex__(self, protocol: Any) -> Any:
+        if isinstance(self, torch.nn.Parameter):
+            hooks: OrderedDict[str, Any] = OrderedDict()
+            return torch._utils._rebuild_parameter, (self.data, self.requires_grad, hooks)
         # as torch pickles devices whose storages it cannot reach; obeys torch.load's map_location
         rebuild = torch._utils._rebuild_device_tensor_from_cpu_tensor
         with torch._C.DisableTorchFunction():
             plain = self.inner.detach().clone()
         return rebuild, (plain, self.dtype, str(PUBLIC), self.requires_grad)
+
+
+def _outline(inner: torch.Tensor) -> dict[str, Any]:
+    """What torch's C++ code believes about shape and layout."""
+    if inner.is_nested:
+        # no size of its own; only operators that know nested tensors will look at it
+        return {"size": (inner.size(0), *(0,) * (inner.dim() - 1))}
+    if inner.layout is torch.sparse_coo:
+        return {"size": inner.size(), "layout": inner.layout}
+    if inner.layout is not torch.strided:
+        # wrappers of compressed layouts cannot tell their layout: they pass for dense ones
+        return {"size": inner.size()}
+    strides, offset = inner.stride(), inner.storage_offset()
+    return {"size": inner.size(), "strides": strides, "storage_offset": offset}
 
 
 def is_virtual(value: object) -> bool:
@@ -282,6 +301,8 @@ def _refresh(outer: VirtualTensor) -> None:
     # graphs that run on the CPU saved the inner tensor: they must notice the write
     if not inner.is_inference():
         torch.autograd.graph.increment_version(inner)
+    if inner.layout is not torch.strided or inner.is_nested:
+        return
     if outer.shape == inner.shape and outer.stride() == inner.stride():
         return
     with torch._C._DisableTorchDispatch():

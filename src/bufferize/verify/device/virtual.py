@@ -40,8 +40,18 @@ def activate_virtual() -> Iterator[Accelerator]:
             stack.enter_context(transparent_python())
             stack.enter_context(VirtualMode())
             stack.enter_context(NamesMode())
-        except (AttributeError, RuntimeError) as error:
+            _try_out()
+        except (AttributeError, RuntimeError, TypeError) as error:
+            because = " ".join(str(error).split())
             raise DeviceUnavailable(
-                f"torch {torch.__version__} cannot host the virtual device: {error}"
+                f"torch {torch.__version__} cannot host the virtual device ({because}); "
+                "install torch 2.1 or later"
             ) from error
         yield accelerator
+
+
+def _try_out() -> None:
+    """Fails here, with one clear line, where user code would fail with a puzzling one."""
+    made = torch.ones(2, device=PUBLIC)
+    if not is_virtual(made) or (made * 2).cpu().tolist() != [2.0, 2.0]:
+        raise RuntimeError("tensors do not stay on it")
