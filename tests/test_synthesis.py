@@ -15,6 +15,8 @@ from bufferize.verify.plausible import PROFILES, suggest
 from bufferize.verify.probing import MOST_TRIES, _Search
 from bufferize.verify.synthesis import build_case, probe_inputs, synthesise_cases
 
+pytestmark = pytest.mark.slow
+
 NAMESPACE = vars(module_shapes)
 SHAPES = [
     cls

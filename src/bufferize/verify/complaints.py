@@ -6,14 +6,12 @@ runs nothing. Part of the worker: standard library only.
 
 from __future__ import annotations
 
-import ast
-import itertools
-import linecache
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from types import TracebackType
 
+from bufferize.verify.failing import unequal_sizes
 from bufferize.verify.shapes import BATCH, LENGTH, Facts, Spec
 
 State = tuple[Spec, ...]
@@ -106,6 +104,16 @@ def _matrix(state: State, match: re.Match[str], facts: Facts) -> Iterator[State]
                 yield (*state[:number], replace(spec, shape=shape), *state[number + 1 :])
         elif spec.is_tensor and len(spec.shape) == 3 and rows == spec.shape[0] and had % wanted:
             yield from _swap(state, spec.shape[-1], wanted, (-1,))
+
+
+def _weight(state: State, match: re.Match[str], facts: Facts) -> Iterator[State]:
+    """A convolution's weight has the rank that its batched input has."""
+    rank, wanted = len(match.group(1).split(",")), int(match.group(2))
+    spatial = {3: (4 * LENGTH,), 4: facts.image, 5: (8, 16, 16)}.get(rank, ())
+    for number, spec in enumerate(state):
+        if spec.kind == "float" and len(spec.shape) != rank and spatial:
+            picture = replace(spec, shape=(BATCH, wanted, *spatial))
+            yield (*state[:number], picture, *state[number + 1 :])
 
 
 def _channels(state: State, match: re.Match[str], facts: Facts) -> Iterator[State]:
@@ -278,6 +286,8 @@ def _reshaped(state: State, match: re.Match[str], facts: Facts) -> Iterator[Stat
 _LESSONS: tuple[tuple[str, Lesson], ...] = (
     (r"mat1 and mat2 shapes cannot be multiplied \((\d+)x(\d+) and (\d+)x\d+\)", _matrix),
     (r"size mismatch, got (\d+), \d+x(\d+),(\d+)", _matrix),
+    (r"weight of size \[([\d, ]+)\], expected input\[[\d, ]+\] to have (\d+) channels",
+     _weight),
     (r"to have (\d+) channels, but got (\d+) channels", _channels),
     (r"running_mean should contain (?P<had>\d+) elements not (?P<wanted>\d+)",
      lambda s, m, f: _swap(s, int(m["had"]), int(m["wanted"]), (1, -1))),
@@ -304,11 +314,12 @@ _LESSONS: tuple[tuple[str, Lesson], ...] = (
      r"number of dimensions in the tensor input does not match|tuple index out of range|"
      r"Expected size .* dim|must be at least (?:one|two)-dimensional|at least \dD?",
      _higher),
-    (r"one of the following scalar types: Long|must be long, int|expected scalar type Long|"
+    (r"one of the following scalar types: Long|Class values must be|must be long, int|"
+     r"expected scalar type Long|"
      r"must be Long|index.*int64|expected.* Int(?:eger)?|'indices'|not implemented for 'Float'|"
      r"only integer tensors", _to_long),
     (r"must have the same dtype|expected scalar type (?:Float|Double)|expected m1 and m2|"
-     r"Input type \(.*Long|not implemented for 'Long'|should be the same.*Long|got Long|Got Long|"
+     r"Input type \(.*[Ll]ong|not implemented for 'Long'|should be the same.*Long|[gG]ot Long|"
      r"required to be.*floating|can't be cast to the desired output type Long|floating point",
      _to_float),
     (r"arange\(\)|as an integer|must be (?:an )?int|size\(\) received|ambiguous", _to_number),
@@ -328,53 +339,9 @@ _LESSONS: tuple[tuple[str, Lesson], ...] = (
 
 
 def _from_comparison(trace: TracebackType | None, state: State) -> Iterator[State]:
-    """`assert x.shape[-1] == self.dim`: both sides, evaluated where they stand."""
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    if trace is None:
-        return
-    frame = trace.tb_frame
-    for line in range(trace.tb_lineno, max(trace.tb_lineno - 3, 0), -1):
-        text = linecache.getline(frame.f_code.co_filename, line, frame.f_globals).strip()
-        if not text.startswith(("assert ", "if ", "elif ")):
-            continue
-        for compare in _comparisons(text):
-            for one, two in _unequal(compare, {**frame.f_globals, **frame.f_locals}):
-                yield from _swap(state, one, two)
-                yield from _swap(state, two, one)
-        return
-
-
-def _comparisons(text: str) -> list[ast.Compare]:
-    for tail in ("", "\n    pass", ")"):
-        try:
-            tree = ast.parse(text.replace("elif ", "if ", 1).rstrip("\\") + tail)
-        except SyntaxError:
-            continue
-        return [node for node in ast.walk(tree) if isinstance(node, ast.Compare)]
-    return []
-
-
-def _unequal(node: ast.Compare, scope: dict[str, object]) -> Iterator[tuple[int, int]]:
-    sides = []
-    for side in (node.left, *node.comparators):
-        if any(isinstance(item, ast.Call) for item in ast.walk(side)):
-            # calls such as x.size(1) and x.dim() are pure; others may not be
-            names = {i.func.attr for i in ast.walk(side)
-                     if isinstance(i, ast.Call) and isinstance(i.func, ast.Attribute)}  # fmt: skip
-            if not names <= {"size", "dim", "numel"}:
-                return
-        try:
-            sides.append(eval(compile(ast.Expression(side), "<side>", "eval"), scope))
-        except Exception:
-            return
-    for one, two in itertools.pairwise(sides):
-        pairs = [(one, two)]
-        if isinstance(one, tuple | list) and isinstance(two, tuple | list):
-            pairs = list(zip(one, two, strict=False))
-        for left, right in pairs:
-            if type(left) is int and type(right) is int and left != right:
-                yield left, right
+    for one, two in unequal_sizes(trace):
+        yield from _swap(state, one, two)
+        yield from _swap(state, two, one)
 
 
 def _from_numbers(message: str, state: State) -> Iterator[State]:

@@ -9,21 +9,21 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-# Every profile: dim divisible by heads, image by patch, channels by groups. The last one makes all
+# Every profile: dim divisible by heads, image by patch, channels by groups. The second makes all
 # sizes equal, for modules that add or multiply what they were not told to be alike.
 PROFILES: tuple[Mapping[str, int], ...] = (
     {"dim": 16, "heads": 4, "head_dim": 4, "wide": 32, "out": 8, "in_channels": 3, "channels": 8,
      "out_channels": 16, "image": 32, "patch": 8, "length": 16, "vocab": 40, "layers": 2,
      "kernel": 3, "classes": 5, "steps": 20, "count": 4},
+    {"dim": 8, "heads": 2, "head_dim": 4, "wide": 8, "out": 8, "in_channels": 8, "channels": 8,
+     "out_channels": 8, "image": 8, "patch": 2, "length": 8, "vocab": 8, "layers": 1,
+     "kernel": 3, "classes": 8, "steps": 8, "count": 8},
     {"dim": 64, "heads": 4, "head_dim": 16, "wide": 128, "out": 64, "in_channels": 64,
      "channels": 64, "out_channels": 64, "image": 64, "patch": 16, "length": 32, "vocab": 100,
      "layers": 2, "kernel": 3, "classes": 10, "steps": 50, "count": 2},
     {"dim": 32, "heads": 2, "head_dim": 16, "wide": 64, "out": 16, "in_channels": 1,
      "channels": 4, "out_channels": 8, "image": 28, "patch": 7, "length": 12, "vocab": 64,
      "layers": 3, "kernel": 5, "classes": 3, "steps": 10, "count": 3},
-    {"dim": 8, "heads": 2, "head_dim": 4, "wide": 8, "out": 8, "in_channels": 8, "channels": 8,
-     "out_channels": 8, "image": 8, "patch": 2, "length": 8, "vocab": 8, "layers": 1,
-     "kernel": 3, "classes": 8, "steps": 8, "count": 8},
 )  # fmt: skip
 
 # name pattern -> a size of the profile, or source as it stands

@@ -20,7 +20,7 @@ from bufferize.verify.plausible import PROFILES
 from bufferize.verify.probing import probe_inputs
 from bufferize.verify.usage import Path, parameters_of, read_usage
 
-MOST_SIZES = 3
+MOST_SIZES = 4
 MOST_FLIPS = 5
 MOST_LESSONS = 10
 
@@ -43,7 +43,8 @@ def synthesise_cases(
     seed: int,
     attempt: Callable[[Case], Exception | None] | None = None,
 ) -> Iterator[Case]:
-    """Cases for `cls` that `attempt` takes: `MOST_SIZES` at most, and `MOST_FLIPS` of the first.
+    """Cases for `cls` that `attempt` takes: `MOST_SIZES` at most, and `MOST_FLIPS`
+    with switches set otherwise.
 
     `attempt` builds the case and gives back what it raised, None for success; an exception with its
     traceback teaches the next try. Without it `build_case` is used. The number of attempts is
@@ -70,7 +71,7 @@ def synthesise_cases(
         given += 1
         learnt = dict(draft.taught)
         # branches that the defaults leave out hold tensors too
-        for flip in _flips(draft) if given == 1 else ():
+        for flip in _flips(draft) if given == 2 else ():
             other = _succeed(draft, tried, attempt or build, {**learnt, **flip})
             if other is not None:
                 yield other
