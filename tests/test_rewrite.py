@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bufferize.errors import UnreadableFile
 from bufferize.model import Edit, EditKind, Registration, SourceFile, Span
 from bufferize.notebooks import read_cells
 from bufferize.rewrite import apply_edits
@@ -220,6 +221,23 @@ def test_an_edit_that_names_no_statement_is_refused():
         apply_edits(source_of("x = 1\n"), [edit], 88)
 
 
+@pytest.mark.parametrize("link", [".b", "+ b", "()"])
+def test_a_value_that_would_overflow_the_parser_is_refused(link):
+    text = "self.m = a" + link * 20_000 + "\n"
+    edit = Edit(
+        EditKind.REPLACE,
+        Span(1, 0, 1, len(text) - 1),
+        registrations=(Registration('"m"', Span(1, 9, 1, len(text) - 1), True),),
+    )
+    with pytest.raises((UnreadableFile, RecursionError)):
+        apply_edits(source_of(text), [edit], 88)
+
+
+def test_a_long_table_is_no_deep_one():
+    text = "self.m = f([" + "1, " * 2_000 + "])\n"
+    assert rewrite(text).startswith('self.register_buffer(\n    "m",\n    f(\n')
+
+
 NAMES = st.sampled_from(["x", "dim", "torch.pi", "config.max_position_embeddings", "0.5", '"é"'])
 
 
@@ -313,7 +331,7 @@ def test_a_notebook_is_rewritten_cell_by_cell():
     new = ["".join(cell["source"]) for cell in json.loads(data)["cells"]]
     assert new == [
         "!pip install torch\nimport torch",
-        '%%time\nself.register_buffer("a", torch.ones(3), persistent=False)\n%matplotlib inline\n',
+        '%%time\nself.register_buffer("a", torch.ones(3), persistent=False)\n%matplotlib inline',
         'c, d = rope(dim); self.register_buffer("c", c, persistent=False); '
         'self.register_buffer("d", d, persistent=False); x',
     ]

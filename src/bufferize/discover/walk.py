@@ -48,7 +48,7 @@ def find_paths(settings: Settings) -> tuple[tuple[FoundPath, ...], tuple[Failed,
     found: dict[str, FoundPath] = {}
     failed: list[Failed] = []
     for path in settings.paths:
-        if path.is_dir():
+        if os.path.isdir(path):  # noqa: PTH112
             below = _walk(path, settings, exclude, failed)
             files = [FoundPath(display_name(p), p, False) for p in below]
         elif os.path.lexists(path):
@@ -147,8 +147,13 @@ def _is_excluded_folder(entry: os.DirEntry[str]) -> bool:
     return (
         entry.name in EXCLUDED_FOLDERS
         or entry.name.endswith(".egg-info")
-        or Path(entry.path, "pyvenv.cfg").is_file()
+        or _exists(entry.path, "pyvenv.cfg")
     )
+
+
+def _exists(folder: str, name: str) -> bool:
+    # unlike pathlib's, this answers no where the folder may not be searched
+    return os.path.exists(os.path.join(folder, name))  # noqa: PTH110, PTH118
 
 
 def _is_source(entry: os.DirEntry[str]) -> bool:
@@ -174,7 +179,7 @@ def _rules_above(start: str) -> tuple[_Rules, ...]:
     for number, folder in enumerate(folders):
         if number:
             rules[:0] = _rules_of(str(folder), ".gitignore")
-        if (folder / ".git").exists():
+        if _exists(str(folder), ".git"):
             return (*_rules_of(str(folder), _git_exclude(folder)), *rules)
     return ()
 

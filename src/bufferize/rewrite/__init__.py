@@ -35,7 +35,9 @@ def apply_edits(source: SourceFile, edits: Sequence[Edit], line_length: int) -> 
         held = [edit for edit in edits if source.cell_at(edit.span.line) == cell]
         if held:
             changes = _changes(held, places, cell.line - 1)
-            sources[cell.number] = splice(cell.source, changes, line_length)
+            new = splice(cell.source, changes, line_length)
+            # a cell's last line has no newline: none is left where that line was deleted
+            sources[cell.number] = new if cell.source.endswith("\n") else new.rstrip("\r\n")
     data = replace_cells(source.data, sources)
     return data, read_cells(data)[0]
 

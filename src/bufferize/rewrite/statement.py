@@ -12,8 +12,15 @@ from dataclasses import replace
 
 import libcst as cst
 
+from bufferize.errors import UnreadableFile
 from bufferize.model import Edit, Registration
 from bufferize.rewrite.layout import Binding, Call, Piece
+
+# libcst's native parser overflows the stack some 3,000 levels down, and with it the process. Text
+# up to MOST_CHARACTERS cannot reach that far; Python 3.10 parses chains of any length.
+MOST_CHARACTERS = 4_000
+DEEPEST = 800
+TOO_DEEP = "an expression nested too deeply to be rewritten: split it"
 
 # A method call binds to these as they stand.
 _ATOMS = (
@@ -84,11 +91,24 @@ def _in_parentheses(value: Piece) -> Piece:
 
 def _parse(text: str) -> cst.BaseExpression:
     """The expression, which may run over lines; ValueError if it is none."""
+    if len(text) > MOST_CHARACTERS:
+        _check_depth(text)
     try:
         node = cst.parse_expression(f"({text})")
     except cst.ParserSyntaxError as error:
         raise ValueError(f"no expression: {text!r}") from error
+    except RecursionError:
+        raise UnreadableFile(TOO_DEEP) from None
     return node.with_changes(lpar=node.lpar[1:], rpar=node.rpar[:-1])
+
+
+def _check_depth(text: str) -> None:
+    level: list[ast.AST] = [ast.parse(f"({text})", mode="eval")]
+    for _ in range(DEEPEST):
+        level = [child for node in level for child in ast.iter_child_nodes(node)]
+        if not level:
+            return
+    raise UnreadableFile(TOO_DEEP)
 
 
 def _code(node: cst.BaseExpression) -> str:
