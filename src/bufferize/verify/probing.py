@@ -36,7 +36,7 @@ from bufferize.verify.shapes import (
 MOST_TRIES = 60
 MOST_INPUTS = 3
 MOST_GIVEN = 6
-MOST_SECONDS = 15.0
+MOST_SECONDS = 8.0
 # copies of a larger module cost more than the state that a failed try may leave behind
 LARGE = 20_000_000
 
