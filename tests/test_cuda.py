@@ -6,8 +6,9 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-from device_cases import MIXES, MIXTURES, RANDOM, RANDOM_IN_TRAINING, RUNS, SOURCES, Attention  # noqa: E402
+from device_cases import RANDOM, RANDOM_IN_TRAINING, RUNS, Attention  # noqa: E402
 from device_checks import assert_same, build_twice, makers, observe  # noqa: E402
+from device_mixtures import MIXES, MIXTURES, SOURCES  # noqa: E402
 
 from bufferize.verify import device  # noqa: E402
 

@@ -16,8 +16,9 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-from device_cases import MIXES, MIXTURES, RUNS, SOURCES, Attention  # noqa: E402
+from device_cases import RUNS, Attention  # noqa: E402
 from device_checks import assert_same, build_twice, makers, observe  # noqa: E402
+from device_mixtures import MIXES, MIXTURES, SOURCES  # noqa: E402
 
 from bufferize.verify import device  # noqa: E402
 

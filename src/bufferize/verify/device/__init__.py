@@ -47,7 +47,7 @@ def activate(kind: str) -> Iterator[Accelerator]:
         except (ImportError, AttributeError) as error:
             raise DeviceUnavailable(
                 f"torch {torch.__version__} cannot host the virtual device ({error}); "
-                "install torch 2.1 or later"
+                "use CUDA or a newer torch (2.13 is known to work; install torch>=2.13)"
             ) from error
         with activate_virtual() as accelerator:
             yield accelerator

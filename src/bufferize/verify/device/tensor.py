@@ -3,9 +3,9 @@
 In: operators with device tensors among their arguments. Out: the CPU's numbers, as device tensors,
 or DeviceMismatch. Refuses to know the name by which user code calls the device.
 
-The device is an index of its own on torch's meta device. Every torch 2.x has it without
-registration, autograd runs its nodes in the calling thread (no device threads, so activation
-checkpointing and forks stay harmless), and nothing process-wide has to be renamed.
+The device is an index of its own on torch's meta device. It needs no registration and no renamed
+backend, so nothing process-wide changes, and autograd runs its nodes in the calling thread: no
+device threads, so activation checkpointing and forks stay harmless (a PrivateUse1 device has both).
 """
 
 from __future__ import annotations
