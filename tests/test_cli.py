@@ -150,6 +150,14 @@ def test_verdicts_set_the_exit_code(corridor, tmp_path, command, verdict, option
     assert run(command, *flags, *options, *before).exit_code == code
 
 
+def test_nothing_to_write_is_not_written(corridor):
+    document = json.loads(run("apply", "--no-verify", "--format", "json").stdout)
+    assert document["written"] is False
+    corridor.report = REWRITE
+    document = json.loads(run("apply", "--no-verify", "--format", "json").stdout)
+    assert document["written"] is True
+
+
 def test_failures_are_told_and_exit_with_4(corridor):
     corridor.report = Report("find", (Failed("a.py", "not valid Python: oh", 3, 0),))
     for command in (["diff"], ["check"], ["apply", "--no-verify"]):

@@ -88,16 +88,29 @@ SEARCH_OPTIONS = (
     click.option("--base", metavar="REV", help="merge base of REV and HEAD; =REV: exactly REV"),
 )
 REWRITE_OPTIONS = (
-    click.option("--persistent", type=click.Choice(["auto", "never", "always"])),
-    click.option("--style", type=click.Choice(["register_buffer", "nn.Buffer"])),
+    click.option(
+        "--persistent",
+        type=click.Choice(["auto", "never", "always"]),
+        help="the flag of all buffers; auto: by a reason for each",
+    ),
+    click.option(
+        "--style",
+        type=click.Choice(["register_buffer", "nn.Buffer"]),
+        help="how registrations are written",
+    ),
     click.option("--unsafe/--no-unsafe", default=None, help="rewrite what is held back"),
 )
 PROOF_OPTIONS = (
     click.option("--strict", is_flag=True, default=None, help="undecided is a failure: exit 3"),
-    click.option("--device", callback=check_device, metavar="auto|cuda[:N]|virtual"),
+    click.option(
+        "--device",
+        callback=check_device,
+        metavar="auto|cuda[:N]|virtual",
+        help="where the proof runs; auto: CUDA if there is one",
+    ),
     click.option("--timeout", type=click.FloatRange(0, min_open=True), help="seconds per class"),
     click.option("--memory", type=click.IntRange(min=1), help="MiB per class"),
-    click.option("--seed", type=click.IntRange(min=0)),
+    click.option("--seed", type=click.IntRange(min=0), help="of the first construction"),
 )
 PATHS = (click.argument("paths", nargs=-1, type=click.Path(exists=True, allow_dash=True)),)
 FILENAME = (click.option("--stdin-filename", metavar="NAME", help="what - is called"),)
@@ -221,7 +234,8 @@ def prove(report: Report, settings: Settings) -> Report:
 def write(report: Report) -> Report:
     from bufferize import pipeline
 
-    return replace(pipeline.write(report), written=True)
+    changed = any(isinstance(outcome, Rewritten) for outcome in report.outcomes)
+    return replace(pipeline.write(report), written=changed)
 
 
 def read_changes(settings: Settings, before: Path | None) -> tuple[FileChange, ...]:
