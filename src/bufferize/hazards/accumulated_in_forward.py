@@ -1,7 +1,8 @@
 """State that forward adds up, in a repository that trains with DistributedDataParallel.
 
 DDP broadcasts the buffers of rank 0 before each forward, unless it is built with
-`broadcast_buffers=False`: what the other processes added up is lost. A plain tensor keeps it.
+`broadcast_buffers=False`: what the other processes added up is lost. A plain tensor keeps it. For running averages, as of
+BatchNorm, that is what everybody expects, so they get a note only.
 
 Bites:
 
@@ -31,25 +32,37 @@ Harmless, because it never changes:
 
 from __future__ import annotations
 
-from bufferize.classes import Candidate, ClassView
+import ast
+import re
+
+from bufferize.classes import Candidate, ClassView, Use
 from bufferize.model import Hazard, Safety
 
 _SIGNS = ("DistributedDataParallel", "torch.distributed", "init_process_group")
+# what BatchNorm keeps: users of DDP expect these to follow rank 0
+_AVERAGE_NAME = re.compile(r"^(running|moving)_|_?num_batches_tracked$|(^|_)ema($|_)")
+_AVERAGE_WORDS = re.compile(r"\b(momentum|decay|lerp_?)\b")
 
 
 def judge(candidate: Candidate, view: ClassView) -> Hazard | None:
     if not any(view.survey.modules_with(sign) for sign in _SIGNS):
         return None
-    run = view.forward_methods
-    for use in view.uses_after(candidate.attribute):
+    name, run = candidate.attribute, view.forward_methods
+    for use in view.uses_after(name):
         if not use.changes_value or (run and use.function not in run):
             continue
-        return Hazard(
-            "accumulated-in-forward",
-            f"`{candidate.attribute}` is changed in {use.function} ({use.where}): "
-            "DistributedDataParallel would overwrite a buffer with the one of rank 0",
-            Safety.UNSAFE,
-            use.where,
-            remedy="pass --unsafe if rank 0 may win, or it is built with broadcast_buffers=False",
-        )
+        text = f"`{name}` is changed in {use.function} ({use.where}): DistributedDataParallel"
+        if looks_like_average(use):
+            text += " would make it follow rank 0, as it does the averages of BatchNorm"
+            return Hazard("accumulated-in-forward", text, Safety.SAFE, use.where)
+        text += " would overwrite a buffer with the one of rank 0"
+        remedy = "pass --unsafe if rank 0 may win, or it is built with broadcast_buffers=False"
+        return Hazard("accumulated-in-forward", text, Safety.UNSAFE, use.where, remedy)
     return None
+
+
+def looks_like_average(use: Use) -> bool:
+    """A running average by its name, or by the momentum it is changed with."""
+    if _AVERAGE_NAME.search(use.attribute):
+        return True
+    return _AVERAGE_WORDS.search(ast.unparse(use.node)) is not None

@@ -81,6 +81,8 @@ def _is_final(node: ast.AnnAssign) -> bool:
 def _marked(view: ClassView) -> tuple[str, str]:
     """`@torch.jit.export` on a method, `@torch.jit.script` on the class."""
     for cls in view.family:
+        if "jit" not in cls.module.source.text:
+            continue
         for method in cls.methods.values():
             if any(d.endswith(_MARKS) for d in method.decorators):
                 return f"`{method.name}` is compiled", place(cls.module, method.node)
@@ -93,7 +95,7 @@ def _marked(view: ClassView) -> tuple[str, str]:
 def _scripted(view: ClassView) -> tuple[str, str]:
     """`torch.jit.script(Shift(4))`, or of a name that is bound to one."""
     names = {c.node.name for c in (view.cls, *view.descendants)}
-    for module, call in view.survey.calls_of("script"):
+    for module, call in view.survey.calls_of("script", beside="jit"):
         if not call.args or not _is_compiler(call, module, view):
             continue
         given = call.args[0]
