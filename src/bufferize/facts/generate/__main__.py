@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="compare, write nothing")
     parser.add_argument("--quiet", action="store_true", help="do not list disagreements")
     options = parser.parse_args()
+    # looking at every name of torch wakes its deprecation warnings
+    warnings.simplefilter("ignore")
     built = build_tables()
     if not options.quiet:
         print(f"{len(built.disagreements)} names on which the sources disagree", file=sys.stderr)

@@ -16,7 +16,12 @@ import torch
 
 from bufferize.facts.generate.corrections import KINDS, REMOVED, flags_to_add, flags_to_drop
 from bufferize.facts.generate.kinds import OBJECT, UNKNOWN, kind_of_type
-from bufferize.facts.generate.names import function_modules, members, public_modules
+from bufferize.facts.generate.names import (
+    function_modules,
+    members,
+    private_members,
+    public_modules,
+)
 from bufferize.facts.generate.schemas import Schema, read_schemas
 from bufferize.facts.generate.stubs import (
     Overloads,
@@ -219,7 +224,7 @@ def _find_module_classes() -> list[str]:
         {
             f"{module.__name__}.{name}"
             for module in public_modules()
-            for name, value in members(module)
+            for name, value in [*members(module), *private_members(module)]
             if _is_module_class(value) and value.__module__.startswith("torch.")
         }
     )

@@ -53,6 +53,13 @@ def members(module: types.ModuleType) -> Iterator[tuple[str, Any]]:
         yield from _own_members(module)
 
 
+def private_members(module: types.ModuleType) -> Iterator[tuple[str, Any]]:
+    """Names with an underscore that are defined there: people inherit from _BatchNorm and _Loss."""
+    for name, value in sorted(vars(module).items()):
+        if name.startswith("_") and getattr(value, "__module__", None) == module.__name__:
+            yield name, value
+
+
 def _own_members(module: types.ModuleType) -> Iterator[tuple[str, Any]]:
     exported = getattr(module, "__all__", None)
     is_package = hasattr(module, "__path__") or module.__name__ in _GATHERING
