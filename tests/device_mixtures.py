@@ -1,7 +1,7 @@
 """Calls with tensors of two devices: those that must raise on any device, and those that must not.
 
-`MIXTURES` and `MIXES` map a name to a function of (device tensor maker, CPU tensor maker). `SOURCES`
-says of each mixture where torch says that CUDA refuses it.
+`MIXTURES` and `MIXES` map a name to a function of (device tensor maker, CPU tensor maker);
+`SOURCES` says of each mixture where torch says that CUDA refuses it.
 Shared by the tests of the virtual device and of CUDA.
 """
 

@@ -47,7 +47,7 @@ def activate(kind: str) -> Iterator[Accelerator]:
         except (ImportError, AttributeError) as error:
             raise DeviceUnavailable(
                 f"torch {torch.__version__} cannot host the virtual device ({error}); "
-                "use CUDA or a newer torch (2.13 is known to work; install torch>=2.13)"
+                "use a CUDA device, or a newer torch (2.13 works)"
             ) from error
         with activate_virtual() as accelerator:
             yield accelerator

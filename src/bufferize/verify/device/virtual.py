@@ -45,7 +45,7 @@ def activate_virtual() -> Iterator[Accelerator]:
             because = " ".join(str(error).split())
             raise DeviceUnavailable(
                 f"torch {torch.__version__} cannot host the virtual device ({because}); "
-                "use CUDA or a newer torch (2.13 is known to work; install torch>=2.13)"
+                "use a CUDA device, or a newer torch (2.13 works)"
             ) from error
         yield accelerator
 
