@@ -340,7 +340,7 @@ def test_old_torch_is_told_in_one_line(monkeypatch):
     with pytest.raises(device.DeviceUnavailable) as caught, device.activate("virtual"):
         pass
     message = str(caught.value)
-    assert torch.__version__ in message and "install torch" in message and "\n" not in message
+    assert torch.__version__ in message and "newer torch" in message and "\n" not in message
     assert torch._C._len_torch_function_stack() == 0 and not torch.cuda.is_initialized()
 
 
