@@ -6,12 +6,19 @@ Out: a Verdict with its evidence. It refuses to know where facts come from: no p
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bufferize.model import Answer, Evidence, Level, Verdict
-from bufferize.verify.behaviour import check_device, check_runs, find_old_error
+from bufferize.verify.behaviour import (
+    TOLERANCE,
+    check_device,
+    check_runs,
+    find_old_error,
+    say_equal,
+)
 from bufferize.verify.levels import (
     Fact,
     Pair,
@@ -20,7 +27,7 @@ from bufferize.verify.levels import (
     check_state,
     say_failure,
 )
-from bufferize.verify.plan import ClassPlan, Plan, expected_keys, is_plain_tensor
+from bufferize.verify.plan import ClassPlan, Plan, expected_keys, is_tensor
 
 # What a level is called in the facts, and how it is checked; in order.
 _CHECKS: tuple[tuple[Level, str, Callable[[Pair], Iterator[Evidence]]], ...] = (
@@ -63,6 +70,8 @@ class _Judgement:
     level: Level = Level.NOTHING
     # how the first try to call the old version failed
     tries: str = ""
+    # first lines of the touched statements that ran
+    executed: frozenset[int] = frozenset()
 
     def verdict(self, answer: Answer, because: str = "", **more: str) -> Verdict:
         return Verdict(answer, self.level, tuple(self.evidence), because=because, **more)
@@ -96,13 +105,12 @@ def _say_tries(control: Observation, stage: str) -> str:
     return f"{first['what']} ({first['source']}) gives {say_failure(first)}"
 
 
-def suggest(plan: ClassPlan, construct: str = "") -> str:
-    """The line to add under [tool.bufferize.cases]."""
+def suggest(plan: ClassPlan) -> str:
+    """The line to add under [tool.bufferize.cases]; the dots are for the user to fill."""
     last = plan.cls.rpartition(".")[2]
-    call = (construct or (plan.cases[0].construct if plan.cases else f"{last}(...)")).replace(
-        '"', "'"
-    )
-    return f'"{plan.address}" = [{{ construct = "{call}", inputs = ["torch.randn(...)"] }}]'
+    # a JSON string is a TOML string too
+    call = json.dumps(plan.cases[0].construct if plan.cases else f"{last}(...)")
+    return f'"{plan.address}" = [{{ construct = {call}, inputs = ["torch.randn(...)"] }}]'
 
 
 def find_flaw(control: Observation, again: Observation) -> str:
@@ -129,6 +137,7 @@ def judge(whole: Plan, plan: ClassPlan, control: Observation, candidate: Observa
     judgement.evidence.append(_confirm(Level.IMPORTS, "both versions import"))
     pairs = _pair_up(whole, plan, control, candidate)
     judgement.tries = _say_tries(control, "runs")
+    judgement.executed = frozenset((control.find("cases") or {}).get("executed", ()))
     verdict = _climb(judgement, pairs, imports["has_forward"], candidate)
     return _with_particulars(verdict, pairs, control)
 
@@ -138,9 +147,16 @@ def _pair_up(
 ) -> list[Pair]:
     own = tuple(dict.fromkeys(expected.attribute for expected in plan.expected))
     return [
-        Pair(control.of_case(i), candidate.of_case(i), plan.address, whole.written, own)
-        for i in range(len(control.chosen))
-        if "failure" not in control.of_case(i).get("builds", {"failure": None})
+        Pair(
+            control.of_case(index),
+            candidate.of_case(index),
+            plan.address,
+            whole.written,
+            own,
+            plan.contradictions,
+        )
+        for index in range(len(control.chosen))
+        if "failure" not in control.of_case(index).get("builds", {"failure": None})
     ]
 
 
@@ -184,13 +200,18 @@ def _last_word(judgement: _Judgement, pairs: list[Pair]) -> Verdict:
         names = ", ".join(dict.fromkeys(unseen))
         because = f"no case builds {names} as a tensor, so nothing is known of it"
         return judgement.undecided(because, suggestion=suggest(judgement.plan))
+    idle = [s for s in judgement.plan.touched if s.first not in judgement.executed]
+    if idle:
+        more = f" and {len(idle) - 1} more" if len(idle) > 1 else ""
+        because = f"no case runs line {idle[0].first}, `{idle[0].text}`{more}"
+        return judgement.undecided(because, suggestion=suggest(judgement.plan))
     return judgement.verdict(Answer.CONFIRMED)
 
 
 def _was_seen(pair: Pair, attribute: str) -> bool:
     attributes = pair.old["builds"]["attributes"]
     return any(
-        promise["attribute"] == attribute and is_plain_tensor(attributes.get(path))
+        promise["attribute"] == attribute and is_tensor(attributes.get(path))
         for path, promise in pair.promises.items()
     )
 
@@ -220,31 +241,33 @@ def _summarise(level: Level, pairs: list[Pair]) -> str:
     inputs = sum(len({call["input"] for call in pair.new["runs"]["calls"]}) for pair in pairs)
     some = f"{inputs} input{'s' if inputs != 1 else ''}"
     if level is Level.RUNS:
-        return f"outputs and gradients bit-identical over {some}, train and eval, twice in a row"
+        how = say_equal(pairs)
+        return f"outputs and gradients {how} over {some}, train and eval, twice in a row"
     return _summarise_device(pairs, some)
 
 
 def _summarise_state(pairs: list[Pair]) -> str:
-    keys: set[str] = set()
+    gained: set[str] = set()
+    dropped: set[str] = set()
     missing: set[str] = set()
     for pair in pairs:
-        keys |= expected_keys(pair.promises, pair.old["builds"]["attributes"])
+        changed = expected_keys(pair.promises, pair.old["builds"]["attributes"])
+        gained, dropped = gained | changed[0], dropped | changed[1]
         missing |= set(pair.new["state"]["loads"].get("missing", ()))
-    new = f"{len(keys)} new key{'s' if len(keys) != 1 else ''} {', '.join(sorted(keys))}".strip()
-    loads = (
-        f"an old checkpoint lacks {', '.join(sorted(missing))}"
-        if missing
-        else "an old checkpoint loads strictly"
-    )
-    return f"state_dict: {len(missing - keys)} missing, 0 unexpected, {new}; {loads}"
+    keys = f"{len(gained)} new key{'' if len(gained) == 1 else 's'} {', '.join(sorted(gained))}"
+    loads = "an old checkpoint loads strictly"
+    if missing:
+        loads = f"an old checkpoint lacks {', '.join(sorted(missing))}"
+    elif dropped:
+        loads = f"an old checkpoint has {', '.join(sorted(dropped))} too many"
+    said = f"{len(missing - gained)} missing, {len(dropped)} unexpected, {keys.strip()}"
+    return f"state_dict: {said}; {loads}"
 
 
 def _summarise_device(pairs: list[Pair], some: str) -> str:
     device = pairs[0].new["runs on device"]["device"]
     error = next((e for pair in pairs if (e := find_old_error(pair))), "")
-    how = "bit-identical"
-    if device.startswith("cuda"):
-        how = "equal (relative 1e-4, absolute 1e-5, TF32 off)"
+    how = f"{TOLERANCE}, TF32 off" if device.startswith("cuda") else say_equal(pairs)
     if error:
         there = f"the old version fails on {device}"
         return f"{there}; the new one's outputs there are {how} to the old CPU ones over {some}"
@@ -257,13 +280,41 @@ def _with_particulars(verdict: Verdict, pairs: list[Pair], control: Observation)
     device = next((d for pair in pairs if (d := pair.new.get("moves", {}).get("device"))), "")
     reached = verdict.level is Level.RUNS_ON_DEVICE
     error = next((e for pair in pairs if reached and (e := find_old_error(pair))), "")
-    return Verdict(
-        verdict.answer,
-        verdict.level,
-        verdict.evidence,
-        cases=f"{inputs} input{'s' if inputs != 1 else ''}, 2 seeds, arguments from {sources}",
-        device=device,
-        old_error=error,
-        because=verdict.because,
-        suggestion=verdict.suggestion,
+    said = f"{inputs} input{'s' if inputs != 1 else ''}, 2 seeds, arguments from {sources}"
+    return replace(verdict, cases=said, device=device, old_error=error)
+
+
+def blame_others(
+    classes: Sequence[ClassPlan], verdicts: Mapping[tuple[str, str], Verdict]
+) -> dict[tuple[str, str], Verdict]:
+    """A class refuted for what a class inside it did is not guilty: the other one is."""
+    judged = dict(verdicts)
+    owners = {plan.address: plan for plan in classes}
+    for plan in classes:
+        verdict = judged[plan.key]
+        if verdict.answer is not Answer.REFUTED:
+            continue
+        refuting = [e for e in verdict.evidence if e.answer is Answer.REFUTED]
+        foreign = [(owner, e) for e in refuting if (owner := _owner_of(e, owners)) is not None]
+        if len(foreign) < len(refuting):
+            continue
+        names = ", ".join(dict.fromkeys(e.attribute for _, e in foreign))
+        because = f"it holds {names}, which is refuted"
+        judged[plan.key] = replace(verdict, answer=Answer.UNDECIDED, because=because)
+        for owner, evidence in foreign:
+            judged[owner.key] = _convict(judged[owner.key], evidence, plan)
+    return judged
+
+
+def _owner_of(evidence: Evidence, owners: Mapping[str, ClassPlan]) -> ClassPlan | None:
+    return owners.get(evidence.attribute.rpartition(".")[0])
+
+
+def _convict(verdict: Verdict, evidence: Evidence, where: ClassPlan) -> Verdict:
+    text = f"inside {where.cls}: {evidence.text}"
+    attribute = evidence.attribute.rpartition(".")[2]
+    own = Evidence(evidence.level, Answer.REFUTED, text, attribute)
+    because = verdict.because if verdict.answer is Answer.REFUTED else text
+    return replace(
+        verdict, answer=Answer.REFUTED, evidence=(*verdict.evidence, own), because=because
     )

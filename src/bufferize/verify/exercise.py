@@ -50,7 +50,10 @@ def measure_drift(before: torch.Tensor, after: torch.Tensor) -> float | str:
 
 
 def call_all(scene: Scene, case: Case, module: nn.Module) -> tuple[list[Fact], list[Fact]]:
-    """Every input in train and eval, twice in a row; and the reference outputs for a device."""
+    """Every input in train and eval, twice in a row; and the reference outputs for a device.
+
+    A call keeps its tensors under 'tensors', for whoever takes them out before it is sent.
+    """
     calls: list[Fact] = []
     for number, text in enumerate(case.inputs):
         for mode in ("train", "eval"):
@@ -72,9 +75,16 @@ def _call(scene: Scene, case: Case, text: str, module: nn.Module) -> Fact:
         output = module(*args, **named)
     except BaseException as error:
         return {"failure": describe_failure(error)}
-    fact = {"output": describe.describe(output)}
-    fact["gradients"] = _pull_back(output, dict(module.named_parameters()))
+    wanted = dict(module.named_parameters())
+    drawn = describe.describe_randomness()
+    fact: Fact = {"output": describe.describe(output), "gradients": _pull_back(output, wanted)}
+    fact |= {"randomness": drawn, "tensors": _keep(output, wanted)}
     return fact
+
+
+def _keep(output: object, wanted: dict[str, torch.Tensor]) -> list[torch.Tensor]:
+    outputs = [t.detach().clone() for t in describe.find_own_tensors(output)]
+    return outputs + [value.grad for value in wanted.values() if value.grad is not None]
 
 
 def _pull_back(output: object, wanted: dict[str, torch.Tensor]) -> Any:
@@ -112,7 +122,8 @@ def _differentiate(scene: Scene, case: Case, text: str) -> Fact:
         output = module(*args, **named)
     except BaseException as error:
         return {"failure": describe_failure(error)}
-    return {"gradients": _pull_back(output, {str(i): leaf for i, leaf in enumerate(leaves)})}
+    wanted = {str(i): leaf for i, leaf in enumerate(leaves)}
+    return {"gradients": _pull_back(output, wanted), "tensors": _keep(output, wanted)}
 
 
 def _swap(value: Any, places: dict[int, torch.Tensor]) -> Any:
@@ -187,13 +198,15 @@ def _hold_against(reference: Fact, fact: Fact, output: object) -> Fact:
         return {"compared": False}
     if reference["output"] == fact["output"]:
         return {"compared": True, "same": True, "worst": 0.0}
-    tensors = list(describe.find_own_tensors(output))
-    pairs = list(zip(reference["tensors"], tensors, strict=False))
-    alike = len(reference["tensors"]) == len(tensors) and all(
-        a.shape == b.shape and a.dtype == b.dtype for a, b in pairs
-    )
-    worst = max((_distance(a, b) for a, b in pairs), default=0.0) if alike else math.inf
+    worst = measure_distance(reference["tensors"], list(describe.find_own_tensors(output)))
     return {"compared": True, "same": False, "worst": worst, "random": reference["random"]}
+
+
+def measure_distance(ones: Sequence[torch.Tensor], twos: Sequence[torch.Tensor]) -> float:
+    """How many tolerances apart two lists of tensors are; infinitely where they cannot be held."""
+    if [(t.shape, t.dtype) for t in ones] != [(t.shape, t.dtype) for t in twos]:
+        return math.inf
+    return max((_distance(one, two) for one, two in zip(ones, twos, strict=True)), default=0.0)
 
 
 def _distance(one: torch.Tensor, two: torch.Tensor) -> float:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bufferize.model import Answer, Evidence, Level
-from bufferize.verify.plan import expected_keys, is_plain_tensor
+from bufferize.verify.plan import expected_keys, is_tensor
 
 Fact = Mapping[str, Any]
 
@@ -30,8 +30,9 @@ class Pair:
     address: str
     # ('path:Class' or '', attribute) that some code writes in place
     written: frozenset[tuple[str, str]]
-    # attributes of the class that were rewritten
+    # attributes of the class that were rewritten, and those with two different flags
     own: tuple[str, ...]
+    contradictions: tuple[str, ...] = ()
 
     @property
     def promises(self) -> Mapping[str, Fact]:
@@ -98,7 +99,7 @@ def compare_attributes(
 
 
 def _compare_kind(pair: Pair, level: Level, path: str, old: Fact, new: Fact) -> Iterator[Evidence]:
-    if path in pair.promises and is_plain_tensor(old):
+    if path in pair.promises and old["kind"] == "plain" and is_tensor(old):
         if not new["kind"].endswith("buffer"):
             yield pair.refute(level, f"{path} is not registered: it is {new['kind']}", path)
     elif path in pair.promises and new["kind"].endswith("buffer"):
@@ -193,9 +194,12 @@ def check_state(pair: Pair) -> Iterator[Evidence]:
     yield from compare_failures(pair, level, old, new, "state_dict()")
     if "failure" in old or "failure" in new:
         return
-    promised = expected_keys(pair.promises, pair.old["builds"]["attributes"])
-    yield from _compare_keys(pair, old["keys"], new["keys"], promised)
-    yield from _compare_loading(pair, old["loads"], new["loads"], promised)
+    gained, dropped = expected_keys(pair.promises, pair.old["builds"]["attributes"])
+    yield from _compare_keys(pair, old["keys"], new["keys"], gained, dropped)
+    yield from _compare_loading(pair, old["loads"], new["loads"], gained | dropped)
+    for name in pair.contradictions:
+        text = f"{name} is declared persistent in one place and not persistent in another"
+        yield Evidence(level, Answer.REFUTED, text, name)
     for key, what in (("copy", "deepcopy"), ("pickle", "pickle")):
         if "failure" not in old[key]:
             yield from compare_failures(pair, level, old[key], new[key], what)
@@ -204,15 +208,20 @@ def check_state(pair: Pair) -> Iterator[Evidence]:
     yield from _check_round_trip(pair, old["round trip"], new["round trip"])
 
 
-def _compare_keys(pair: Pair, old: Fact, new: Fact, promised: set[str]) -> Iterator[Evidence]:
+def _compare_keys(
+    pair: Pair, old: Fact, new: Fact, gained: set[str], dropped: set[str]
+) -> Iterator[Evidence]:
     level = Level.STATE
-    for key in [k for k in new if k not in old and k not in promised]:
+    for key in [k for k in new if k not in old and k not in gained]:
         text = f"state_dict gains key {key}, which was not declared persistent"
         yield pair.refute(level, text, key)
-    for key in sorted(promised - set(new)):
+    for key in sorted(gained - set(new)):
         text = f"state_dict lacks key {key}, which was declared persistent"
         yield pair.refute(level, text, key)
-    for key in [k for k in old if k not in new]:
+    for key in sorted(dropped & set(new)):
+        text = f"state_dict keeps key {key}, which was declared not persistent"
+        yield pair.refute(level, text, key)
+    for key in [k for k in old if k not in new and k not in dropped]:
         yield pair.refute(level, f"state_dict lost key {key}", key)
     for key in [k for k in old if k in new and old[k] != new[k]]:
         yield pair.refute(level, f"state_dict[{key!r}]: {say_difference(old[key], new[key])}", key)

@@ -15,6 +15,7 @@ from bufferize.model import Case, Expected, FileChange, SourceFile
 from bufferize.settings import Settings
 from bufferize.verify.cases import mine_cases
 from bufferize.verify.overlay import WorldFile
+from bufferize.verify.touched import Statement, find_touched
 
 _CONSTRUCTORS = frozenset({"__init__", "__post_init__", "__new__"})
 
@@ -28,6 +29,9 @@ class ClassPlan:
     root: str
     cls: str
     expected: tuple[Expected, ...]
+    # statements of the old version that must be seen to run
+    touched: tuple[Statement, ...] = ()
+    path: str = ""
     cases: tuple[Case, ...] = ()
 
     @property
@@ -37,6 +41,12 @@ class ClassPlan:
     @property
     def address(self) -> str:
         return f"{self.module}:{self.cls}"
+
+    @property
+    def contradictions(self) -> tuple[str, ...]:
+        """Attributes that are promised to be saved in one place and not in another."""
+        promised = {(expected.attribute, expected.persistent) for expected in self.expected}
+        return tuple(sorted(name for name, flag in promised if flag and (name, False) in promised))
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +100,15 @@ def _classes_of(change: FileChange) -> list[str]:
 
 def _plan_class(change: FileChange, cls: str) -> ClassPlan:
     expected = tuple(e for e in change.expected if e.cls == cls)
-    return ClassPlan(change.name, change.module, str(change.root.resolve()), cls, expected)
+    return ClassPlan(
+        change.name,
+        change.module,
+        str(change.root.resolve()),
+        cls,
+        expected,
+        find_touched(change.before, change.after, cls),
+        str(change.path.resolve()),
+    )
 
 
 def _world_file(change: FileChange, text: str | None) -> WorldFile:
@@ -166,17 +184,14 @@ def _attribute_of(target: ast.expr) -> tuple[bool, str] | None:
 
 def expected_keys(
     rewritten: Mapping[str, Mapping[str, object]], attributes: Mapping[str, Mapping[str, object]]
-) -> set[str]:
-    """Keys that the state_dict gains, from the old version's attributes and the promises alone."""
-    return {
-        path
-        for path, promise in rewritten.items()
-        if promise["persistent"] and is_plain_tensor(attributes.get(path))
-    }
+) -> tuple[set[str], set[str]]:
+    """Keys that the state_dict gains and loses, from the old attributes and the promises alone."""
+    held = {path: attributes[path] for path in rewritten if is_tensor(attributes.get(path))}
+    saved = {path for path in held if held[path]["kind"] == "persistent buffer"}
+    wanted = {path for path in held if rewritten[path]["persistent"]}
+    return wanted - saved, saved - wanted
 
 
-def is_plain_tensor(held: Mapping[str, object] | None) -> bool:
-    if held is None or held["kind"] != "plain":
-        return False
-    value = held["value"]
+def is_tensor(held: Mapping[str, object] | None) -> bool:
+    value = held["value"] if held else None
     return isinstance(value, dict) and "bytes" in value

@@ -25,7 +25,7 @@ from typing import Any
 from bufferize.errors import BufferizeError
 from bufferize.model import Answer, Failed, FileChange, Level, SourceFile, Verdict
 from bufferize.settings import Settings
-from bufferize.verify.compare import Observation, find_flaw, judge, judge_control
+from bufferize.verify.compare import Observation, blame_others, find_flaw, judge, judge_control
 from bufferize.verify.plan import ClassPlan, Plan, make_plan
 
 WORKER = Path(__file__).with_name("worker.py")
@@ -216,7 +216,8 @@ class _Proof:
                 self._begin(waiting.pop(0))
             self._hear()
             progress(len(self.verdicts), len(self.plan.classes))
-        return {plan.key: self.verdicts[plan.key] for plan in self.plan.classes}
+        ordered = {plan.key: self.verdicts[plan.key] for plan in self.plan.classes}
+        return blame_others(self.plan.classes, ordered)
 
     def _begin(self, plan: ClassPlan) -> None:
         steps = self._prove(plan)
@@ -327,6 +328,8 @@ class _Asker:
             "module": self.plan.module,
             "root": self.plan.root,
             "cls": self.plan.cls,
+            "path": self.plan.path,
+            "touched": [[statement.first, statement.last] for statement in self.plan.touched],
             "seed": self.settings.seed,
             "device": self.settings.device,
             "cases": cases,

@@ -12,9 +12,10 @@ import importlib
 import random
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import FrameType
 from typing import Any, TypedDict, cast
 
 import torch
@@ -134,13 +135,41 @@ def _evaluate(node: ast.expr, namespace: dict[str, Any]) -> Any:
     return eval(compile(tree, "<case>", "eval"), namespace)
 
 
+class Tracer:
+    """Sees which of some statements of one file are executed."""
+
+    def __init__(self, path: str, spans: Iterable[Sequence[int]]) -> None:
+        self._path = path
+        self._spans = {n: span[0] for span in spans for n in range(span[0], span[1] + 1)}
+        self.wanted = frozenset(self._spans.values())
+        self.seen: set[int] = set()
+
+    def __enter__(self) -> None:
+        self.seen = set()
+        if self._spans:
+            sys.settrace(self._enter_frame)
+
+    def __exit__(self, *_: object) -> None:
+        sys.settrace(None)
+
+    def _enter_frame(self, frame: FrameType, event: str, _: object) -> Any:
+        return self._note_line if frame.f_code.co_filename == self._path else None
+
+    def _note_line(self, frame: FrameType, event: str, _: object) -> Any:
+        if event == "line" and frame.f_lineno in self._spans:
+            self.seen.add(self._spans[frame.f_lineno])
+        return self._note_line
+
+
 class Search:
     """Looks for cases that build and run in this world."""
 
-    def __init__(self, scene: Scene, wanted: Iterable[str]) -> None:
+    def __init__(self, scene: Scene, wanted: Iterable[str], tracer: Tracer) -> None:
         self.scene = scene
-        # attributes that a case should bring to life
-        self.missing = set(wanted)
+        self.tracer = tracer
+        # attributes that a case should bring to life, and first lines of statements to be run
+        self.missing: set[str | int] = {*wanted, *tracer.wanted}
+        self.executed: set[int] = set()
         self.chosen: list[Case] = []
         self.unrun: list[Case] = []
         self.failures: list[dict[str, Any]] = []
@@ -155,29 +184,39 @@ class Search:
 
     def _all(self, offered: Iterable[Case]) -> Iterator[Case]:
         yield from offered
+        scene = self.scene
         try:
-            yield from synthesise_cases(self.scene.cls, self.scene.namespace, self.scene.seed)
+            yield from synthesise_cases(scene.cls, scene.namespace, scene.seed, self._attempt)
         except BaseException as error:
-            # it runs the constructor, which may say sys.exit
-            self._note("builds", self.scene.cls.__qualname__, "signature", error)
+            self._note("builds", scene.cls.__qualname__, "signature", error)
+
+    def _attempt(self, case: Case) -> Exception | None:
+        """What building raises, for the synthesis to learn from."""
+        try:
+            self.scene.build(case)
+        except Exception as error:
+            self._note("builds", case.construct, case.source, error)
+            return error
+        return None
 
     def _try(self, case: Case) -> None:
-        try:
-            module = self.scene.build(case)
-        except BaseException as error:
-            self._note("builds", case.construct, case.source, error)
-            return
-        if self.scene.has_forward:
-            inputs = self._inputs(module, case)
-            if not inputs:
-                self.unrun.append(replace(case, inputs=()))
+        with self.tracer:
+            try:
+                module = self.scene.build(case)
+            except BaseException as error:
+                self._note("builds", case.construct, case.source, error)
                 return
-            case = replace(case, inputs=inputs)
-        news = self.missing & {
-            path.rpartition(".")[2].partition("[")[0] for path in describe.find_tensors(module)
-        }
+            if self.scene.has_forward:
+                inputs = self._inputs(module, case)
+                case = replace(case, inputs=inputs)
+                if not inputs:
+                    self.unrun.append(case)
+                    return
+        alive = {p.rpartition(".")[2].partition("[")[0] for p in describe.find_tensors(module)}
+        news = self.missing & {*alive, *self.tracer.seen}
         if news or not self.chosen or case.source == "configuration":
             self.chosen.append(case)
+            self.executed |= self.tracer.seen
         self.missing -= news
 
     def _inputs(self, module: nn.Module, case: Case) -> tuple[str, ...]:

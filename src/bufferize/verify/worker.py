@@ -162,7 +162,6 @@ class Warm:
             emit = Emitter(pipe)
             files = self.setup["worlds"][request["world"]]
             self.overlay.install_overlay(files, request["root"])
-            forget_ourselves()
             self.look.observe(request, emit)
             emit({"stage": "done"})
         except BaseException as error:  # ours, not the user's: observe keeps theirs
@@ -248,7 +247,7 @@ def warm_up(device: str) -> None:
     import torch
 
     with contextlib.suppress(ImportError, AttributeError):
-        # now, since nothing of ours can be imported once a child has forgotten us
+        # what a child would import itself
         importlib.import_module("bufferize.verify.device.virtual")
 
     # A pool of threads started here would hang in a forked child.
@@ -272,12 +271,6 @@ def find_siblings() -> None:
         package.__path__ = [str(folder)]
         sys.modules[name] = package
     sys.modules["bufferize"].verify = sys.modules["bufferize.verify"]  # type: ignore[attr-defined]
-
-
-def forget_ourselves() -> None:
-    """Let the user's own `import bufferize`, if any, find what is installed."""
-    for name in [n for n in sys.modules if n == "bufferize" or n.startswith("bufferize.")]:
-        del sys.modules[name]
 
 
 def main(requests: int, answers: int) -> None:

@@ -1,0 +1,82 @@
+"""Which statements of a class a rewrite touched, so that the proof can see that they ran.
+
+In: a file's two texts and a class. Out: the old statements that are gone or changed. It refuses to
+run anything: text and trees only.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+
+# These leave no trace when they run.
+_SILENT = (ast.Pass, ast.Global, ast.Nonlocal, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One statement of the old text; of a compound one, its header."""
+
+    first: int
+    last: int
+    text: str
+
+
+def find_touched(before: str | None, after: str | None, cls: str) -> tuple[Statement, ...]:
+    """Statements inside the methods of `cls` that the new text does not have."""
+    if before is None or after is None:
+        return ()
+    try:
+        scope: ast.AST | None = ast.parse(before)
+    except (SyntaxError, ValueError, RecursionError):
+        return ()
+    for name in cls.split("."):
+        scope = _find_class(scope, name)
+    if scope is None:
+        return ()
+    lines = before.splitlines()
+    gone = _find_gone(lines, after.splitlines())
+    return tuple(
+        Statement(first, last, lines[first - 1].strip())
+        for first, last in sorted(_spans_in(scope))
+        if not gone.isdisjoint(range(first, last + 1))
+    )
+
+
+def _find_class(scope: ast.AST | None, name: str) -> ast.ClassDef | None:
+    """The last class of that name: a notebook may define it twice."""
+    found = [n for n in ast.walk(scope) if isinstance(n, ast.ClassDef)] if scope else []
+    return next((node for node in reversed(found) if node.name == name), None)
+
+
+def _find_gone(old: list[str], new: list[str]) -> set[int]:
+    gone: set[int] = set()
+    for kind, start, end, _, _ in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
+        if kind in ("replace", "delete"):
+            gone.update(range(start + 1, end + 1))
+    return gone
+
+
+def _spans_in(scope: ast.AST) -> Iterator[tuple[int, int]]:
+    functions = (ast.FunctionDef, ast.AsyncFunctionDef)
+    for function in (node for node in ast.walk(scope) if isinstance(node, functions)):
+        for node in ast.walk(function):
+            if isinstance(node, ast.stmt) and not _is_silent(node):
+                yield node.lineno, _last_line(node)
+
+
+def _is_silent(node: ast.stmt) -> bool:
+    if isinstance(node, ast.AnnAssign):
+        return node.value is None
+    if isinstance(node, ast.Expr):
+        return isinstance(node.value, ast.Constant)
+    return isinstance(node, _SILENT)
+
+
+def _last_line(node: ast.stmt) -> int:
+    body = getattr(node, "body", None)
+    if isinstance(body, list) and body:
+        return max(node.lineno, body[0].lineno - 1)
+    return node.end_lineno or node.lineno
