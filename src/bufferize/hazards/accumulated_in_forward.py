@@ -1,8 +1,8 @@
 """State that forward adds up, in a repository that trains with DistributedDataParallel.
 
 DDP broadcasts the buffers of rank 0 before each forward, unless it is built with
-`broadcast_buffers=False`: what the other processes added up is lost. A plain tensor keeps it. For running averages, as of
-BatchNorm, that is what everybody expects, so they get a note only.
+`broadcast_buffers=False`: what the other processes added up is lost. A plain tensor keeps it. For
+running averages, as of BatchNorm, that is what everybody expects: they get a note only.
 
 Bites:
 
@@ -47,9 +47,11 @@ _AVERAGE_WORDS = re.compile(r"\b(momentum|decay|lerp_?)\b")
 def judge(candidate: Candidate, view: ClassView) -> Hazard | None:
     if not any(view.survey.modules_with(sign) for sign in _SIGNS):
         return None
-    name, run = candidate.attribute, view.forward_methods
+    name = candidate.attribute
     for use in view.uses_after(name):
-        if not use.changes_value or (run and use.function not in run):
+        if not use.changes_value:
+            continue
+        if view.forward_methods and use.function not in view.forward_methods:
             continue
         text = f"`{name}` is changed in {use.function} ({use.where}): DistributedDataParallel"
         if looks_like_average(use):

@@ -30,6 +30,7 @@ from __future__ import annotations
 import ast
 
 from bufferize.classes import Candidate, ClassView, Use, place
+from bufferize.hazards.registered_twin import exclude_each_other
 from bufferize.model import Hazard, Safety
 from bufferize.tensors.values import Kind, Value
 
@@ -61,12 +62,17 @@ def judge(candidate: Candidate, view: ClassView) -> Hazard | None:
 
 
 def _constructed(candidate: Candidate, view: ClassView) -> tuple[str, str] | None:
-    """Other writes of the constructors. Earlier ones of base classes are a hazard of their own."""
+    """Other writes of the constructors that may meet the site on one path.
+
+    Earlier ones of base classes are a hazard of their own.
+    """
     earlier = candidate.earlier
     for write in view.writes_in_family(candidate.attribute):
         if write.key == candidate.key or write.form not in _FORMS or write.value.may_be_tensor:
             continue
         if write.key in earlier and write.owner in view.ancestors:
+            continue
+        if all(exclude_each_other(write.context, own.context) for own in candidate.writes):
             continue
         what = _what(write.value)
         if what:
@@ -95,6 +101,9 @@ def _outside(candidate: Candidate, view: ClassView) -> tuple[str, str] | None:
 
 
 def _what(value: Value) -> str:
+    """What it surely may be; arithmetic with an unknown operand proves nothing."""
+    if value.is_unknown:
+        return ""
     return next((word for kind, word in _WORDS.items() if kind in value.kinds), "")
 
 

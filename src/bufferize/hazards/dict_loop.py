@@ -31,13 +31,15 @@ from bufferize.classes import Candidate, ClassView, first_parameter, place
 from bufferize.model import Hazard, Safety
 from bufferize.project import FunctionInfo
 
+# what they find is only printed
+_TEXTS = frozenset({"__repr__", "__str__", "extra_repr"})
 _COPIES = frozenset({"dict", "list", "sorted", "set", "tuple", "copy", "deepcopy", "items"})
 
 
 def judge(candidate: Candidate, view: ClassView) -> Hazard | None:
     for method in view.family_methods:
         text = method.module.source.text
-        if "__dict__" not in text and "vars(" not in text:
+        if method.name in _TEXTS or ("__dict__" not in text and "vars(" not in text):
             continue
         node = _walk_of(method, candidate.attribute)
         if node is not None:

@@ -52,9 +52,11 @@ def judge(candidate: Candidate, view: ClassView) -> Hazard | None:
     later = view.uses_after(name)
     if not candidate.value.may_be_tensor or any(use.changes_value for use in later):
         return None
-    run = view.forward_methods
-    sets = [u for u in later if u.kind == "assign" and u.relation == "fresh" and u.function in run]
-    for use in sets:
+    for use in later:
+        if use.kind != "assign" or use.relation != "fresh":
+            continue
+        if use.function not in view.forward_methods:
+            continue
         method = _method_of(use, view)
         if method is None or not _comes_from_inputs(use, method, name):
             continue

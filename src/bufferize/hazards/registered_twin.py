@@ -75,14 +75,22 @@ def _registered_value(node: ast.AST) -> ast.expr | None:
 
 
 def _registered_by_hand(candidate: Candidate, view: ClassView) -> Write | None:
-    contexts = [write.context for write in candidate.writes]
+    """A registration of the same name on the same path; a `del` between breaks the link."""
     for construction in view.constructions_of(candidate):
-        for write in construction.writes:
-            if write.attribute != candidate.attribute or write.form != "register":
-                continue
-            if not any(exclude_each_other(write.context, context) for context in contexts):
+        own = [w for w in construction.writes if w.attribute == candidate.attribute]
+        removed = any(write.form == "delete" for write in own)
+        sites = [w for w in own if w.key == candidate.key]
+        for write in own:
+            if write.form == "register" and any(_meet(write, s, removed) for s in sites):
                 return write
     return None
+
+
+def _meet(one: Write, other: Write, removed: bool) -> bool:
+    if removed:
+        return not exclude_each_other(one.context, other.context)
+    earlier = [(one.key, other.earlier), (other.key, one.earlier)]
+    return any(state is not None and key in state.writes for key, state in earlier)
 
 
 def exclude_each_other(one: Context, other: Context) -> bool:
