@@ -7,6 +7,7 @@ packages themselves: everything stands in bases.json.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -38,6 +39,7 @@ class KnownBase:
 @cache
 def known_base(qualname: str) -> KnownBase | None:
     """What is known of a class, by its exact name first, then by the first pattern that fits."""
+    qualname = qualname.removeprefix("builtins.")
     package = qualname.partition(".")[0]
     kind = _find_kind(qualname, package)
     return None if kind is None else KnownBase(qualname, package, kind)
@@ -52,32 +54,43 @@ def _find_kind(qualname: str, package: str) -> str | None:
             return "script"
         if qualname in module_classes():
             return "module"
-    for pattern, kind in patterns.get(package, ()):
-        if pattern.fullmatch(qualname):
-            return kind
-    return None
+    parts = qualname.split(".")
+    return next((kind for row, kind in patterns.get(package, ()) if _fits(row, parts)), None)
+
+
+_Patterns = dict[str, list[tuple[list[str], str]]]
 
 
 @cache
-def _rows() -> tuple[dict[str, str], dict[str, list[tuple[re.Pattern[str], str]]]]:
+def _rows() -> tuple[dict[str, str], _Patterns]:
     """Rows with a star are patterns, tried in the order of the file."""
     exact: dict[str, str] = {}
-    patterns: dict[str, list[tuple[re.Pattern[str], str]]] = {}
+    patterns: _Patterns = {}
     for name, kind in read_table("bases.json").items():
         if "*" in name:
-            row = (_compile(name), kind)
-            patterns.setdefault(name.partition(".")[0], []).append(row)
+            patterns.setdefault(name.partition(".")[0], []).append((name.split("."), kind))
         else:
             exact[name] = kind
     return exact, patterns
 
 
-def _compile(pattern: str) -> re.Pattern[str]:
+def _fits(row: Sequence[str], parts: Sequence[str]) -> bool:
     """'a.**.B*': two stars stand for any number of dotted parts, one for letters of one part."""
-    parts = []
-    for part in pattern.split("."):
-        if part == "**":
-            parts.append(r"(?:\w+\.)*")
-        else:
-            parts.append(re.escape(part).replace(r"\*", r"\w*") + r"\.")
-    return re.compile("".join(parts)[: -len(r"\.")])
+    for place, pattern in enumerate(row):
+        if pattern == "**":
+            rest = row[place + 1 :]
+            return any(_fits(rest, parts[start:]) for start in range(place, len(parts)))
+        if place >= len(parts) or not _fits_part(pattern, parts[place]):
+            return False
+    return len(row) == len(parts)
+
+
+def _fits_part(pattern: str, part: str) -> bool:
+    """At most two stars: 'B*', '*Model', 'For*Task', '*OutputWith*'. Compiling 90 rows is slow."""
+    head, star, tail = pattern.partition("*")
+    if not star:
+        return part == pattern
+    middle, _, tail = tail.rpartition("*") if "*" in tail else ("", "", tail)
+    if len(part) < len(head) + len(middle) + len(tail) or not part.startswith(head):
+        return False
+    return part.endswith(tail) and middle in part[len(head) : len(part) - len(tail)]

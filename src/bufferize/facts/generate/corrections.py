@@ -67,6 +67,7 @@ KINDS: dict[str, tuple[str, str]] = {
     "torch.split_with_sizes_copy": ("tuple", "the stub has only the out= form"),
     "torch.unbind_copy": ("tuple", "the stub has only the out= form"),
     "torch.histogramdd": ("tuple(tensor,tuple)", "the stub does not say what its fields hold"),
+    "torch.autograd.grad": ("tuple", "annotated as a sequence or a tree, for tree inputs"),
     "torch.load": ("unknown", "whatever was saved"),
     "torch.hub.load": ("unknown", "whatever the entry point makes, a module as a rule"),
     "torch.hub.load_state_dict_from_url": ("unknown", "whatever was saved"),
@@ -220,7 +221,7 @@ any
 """
 _INTEGER = """
 argmax argmin argsort argwhere nonzero count_nonzero bucketize searchsorted bincount randint
-randint_like randperm tril_indices triu_indices multinomial
+randperm tril_indices triu_indices multinomial
 """
 _REDUCES = """
 sum mean prod std var max min median nanmedian nansum nanmean all any amax amin argmax argmin
@@ -272,6 +273,9 @@ def flags_to_add(name: str) -> frozenset[str]:
 
 def flags_to_drop(name: str) -> frozenset[str]:
     dropped = {"random"} if name in _NOT_RANDOM_SET else set()
+    # it copies; the operator of that name is the method, which does not
+    if name == "torch.nn.functional.unfold":
+        return frozenset({"view"})
     # a table that says both would make `view` mean less than it does
     return frozenset(dropped | ({"view"} if name in _SETS["may-view"] else set()))
 
