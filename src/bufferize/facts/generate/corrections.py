@@ -126,12 +126,10 @@ KINDS: dict[str, tuple[str, str]] = {
 
 # names of releases before the table's torch, met in older code
 REMOVED: dict[str, str] = {
-    "torch.cholesky_solve": "tensor",
     "torch.eig": "tuple:2",
     "torch.irfft": "tensor",
     "torch.rfft": "tensor",
     "torch.lstsq": "tuple:2",
-    "torch.lu_solve": "tensor",
     "torch.matrix_rank": "tensor",
     "torch.solve": "tuple:2",
     "torch.symeig": "tuple:2",
