@@ -22,10 +22,11 @@ from __future__ import annotations
 import ast
 import importlib
 import json
+import os
 import re
 import textwrap
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -236,7 +237,8 @@ def test_every_rewrite_is_proved(tmp_path: Path) -> None:
     changes = [change for _, change in planned]
     modules = [change.module for change in changes]
     assert len(modules) == len(set(modules)), "two cases use one module name"
-    result = verify_changes(changes, make_settings((), tmp_path))
+    settings = replace(make_settings((), tmp_path), jobs=os.cpu_count() or 1)
+    result = verify_changes(changes, settings)
     assert not result.failures
     wrong = []
     for case, change in planned:
