@@ -41,6 +41,8 @@ from bufferize.model import Hazard, Safety
 _SIGNS = ("DistributedDataParallel", "torch.distributed", "init_process_group")
 # what BatchNorm keeps: users of DDP expect these to follow rank 0
 _AVERAGE_NAME = re.compile(r"^(running|moving)_|_?num_batches_tracked$|(^|_)ema($|_)")
+_STEPS = frozenset({"update", "step", "accumulate", "add", "push", "observe"})
+_SYNC = re.compile(r"all_?gather|all_?reduce|broadcast\(|\bsync", re.IGNORECASE)
 _AVERAGE_WORDS = re.compile(r"\b(momentum|decay|lerp_?)\b")
 
 
@@ -49,9 +51,7 @@ def judge(candidate: Candidate, view: ClassView) -> Hazard | None:
         return None
     name = candidate.attribute
     for use in view.uses_after(name):
-        if not use.changes_value:
-            continue
-        if view.forward_methods and use.function not in view.forward_methods:
+        if not use.changes_value or not _runs_in_forward(use, view) or _is_synced(use, view):
             continue
         text = f"`{name}` is changed in {use.function} ({use.where}): DistributedDataParallel"
         if looks_like_average(use):
@@ -61,6 +61,23 @@ def judge(candidate: Candidate, view: ClassView) -> Hazard | None:
         remedy = "pass --unsafe if rank 0 may win, or it is built with broadcast_buffers=False"
         return Hazard("accumulated-in-forward", text, Safety.UNSAFE, use.where, remedy)
     return None
+
+
+def _runs_in_forward(use: Use, view: ClassView) -> bool:
+    """Whether forward reaches the method; in a class without forward, by the method's name."""
+    if view.forward_methods:
+        return use.function in view.forward_methods
+    return use.function in _STEPS
+
+
+def _is_synced(use: Use, view: ClassView) -> bool:
+    """Whether the method gathers from all processes itself, so that all hold the same."""
+    for method in view.family_methods:
+        first, last = method.node.lineno, method.node.end_lineno or method.node.lineno
+        if method.module is use.module and first <= use.line <= last:
+            lines = method.module.source.text.split("\n")[first - 1 : last]
+            return any(_SYNC.search(line) for line in lines)
+    return False
 
 
 def looks_like_average(use: Use) -> bool:
