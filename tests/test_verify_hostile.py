@@ -115,10 +115,13 @@ def test_killer_of_the_warm_process_is_found_out(tmp_path):
 
 
 @pytest.mark.slow
-def test_what_a_child_started_does_not_outlive_it(tmp_path):
+@pytest.mark.parametrize("session", [False, True])
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs /proc")
+def test_what_a_child_started_does_not_outlive_it(session, tmp_path):
     note = tmp_path / "pid"
     command = f"echo $$ > {note}; exec sleep 300"
-    starts = f"subprocess.Popen(['sh', '-c', {command!r}]); time.sleep(60)"
+    run = f"subprocess.Popen(['sh', '-c', {command!r}], start_new_session={session})"
+    starts = f"{run}; time.sleep(60)"
     root = tmp_path / "tree"
     root.mkdir()
     verdicts = prove([make("starter", root, top=starts)], root, timeout=5)

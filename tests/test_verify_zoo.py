@@ -61,6 +61,7 @@ def verdicts() -> dict[Path, Verdict]:
     return prove([*WRONG, *RIGHT], "virtual")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", WRONG, ids=lambda folder: folder.name)
 def test_wrong_rewrite_is_refuted(folder, verdicts):
     note, verdict = read_note(folder), verdicts[folder]
@@ -74,6 +75,7 @@ def test_wrong_rewrite_is_refuted(folder, verdicts):
     assert list(Level).index(verdict.level) < list(Level).index(refuting[0].level)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", RIGHT, ids=lambda folder: folder.name)
 def test_right_rewrite_is_confirmed(folder, verdicts):
     verdict = verdicts[folder]
@@ -87,3 +89,19 @@ def test_zoo_is_large_enough_and_whole():
     assert len(RIGHT) >= 8
     for folder in (*WRONG, *RIGHT):
         assert {p.name for p in folder.iterdir()} == {"before.py", "after.py", "case.toml"}, folder
+
+
+def has_cuda() -> bool:
+    torch = pytest.importorskip("torch")
+    return bool(torch.cuda.is_available())
+
+
+@pytest.mark.cuda
+@pytest.mark.slow
+@pytest.mark.skipif(not has_cuda(), reason="torch sees no CUDA device")
+def test_zoo_on_a_real_device():
+    verdicts = prove([*WRONG, *RIGHT], "cuda:0")
+    wrong = {folder.name for folder in WRONG if verdicts[folder].answer is not Answer.REFUTED}
+    right = {folder.name for folder in RIGHT if verdicts[folder].answer is not Answer.CONFIRMED}
+    assert (wrong, right) == (set(), set())
+    assert {verdicts[folder].device for folder in RIGHT} == {"cuda:0"}

@@ -16,7 +16,7 @@ from torch import nn
 
 from bufferize.model import Case
 from bufferize.verify import describe
-from bufferize.verify.device import activate, default_kind
+from bufferize.verify.device import activate, blame, default_kind
 from bufferize.verify.scene import Scene, describe_failure, reseed
 
 if TYPE_CHECKING:
@@ -189,7 +189,11 @@ def _call_on(
         with torch.no_grad():
             output = accelerator.to_cpu(module(*there[0], **there[1]))
     except BaseException as error:
-        return {"failure": describe_failure(error)}, None
+        failure = describe_failure(error)
+        if isinstance(error, Exception):
+            # names the attribute that stayed behind
+            failure["text"] = " ".join(blame(error, module, accelerator).split())[:400]
+        return {"failure": failure}, None
     return {"output": describe.describe(output)}, output
 
 

@@ -10,6 +10,7 @@ would break in a forked child. It refuses to judge what it sees.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import gc
 import importlib
 import json
@@ -148,10 +149,20 @@ class Warm:
             child.kill()
             os.close(child.pipe)
             self.children.remove(child)
+            self.end_orphans()
             self.channel.send({"job": child.job, "end": child.ending()})
         elif time.monotonic() > child.deadline and not child.late:
             child.late = True
             child.kill()
+
+    def end_orphans(self) -> None:
+        """Kill what left its child's group and outlived it; see `adopt_orphans`."""
+        known = {child.pid for child in self.children}
+        for listed in Path("/proc/self/task").glob("*/children"):
+            for pid in {int(word) for word in listed.read_text().split()} - known:
+                with contextlib.suppress(ProcessLookupError, PermissionError, ChildProcessError):
+                    os.kill(pid, signal.SIGKILL)
+                    os.waitpid(pid, 0)
 
     def live(self, request: dict[str, Any], pipe: int) -> NoReturn:
         """The child's whole life."""
@@ -264,6 +275,13 @@ def warm_up(device: str) -> None:
     gc.freeze()
 
 
+def adopt_orphans() -> None:
+    """Become the parent of processes that children leave behind, where the system can do that."""
+    set_child_subreaper = 36
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(set_child_subreaper, 1, 0, 0, 0)
+
+
 def find_siblings() -> None:
     """Make our own files importable as `bufferize.verify.…`, without touching sys.path."""
     for name, folder in (("bufferize", HERE.parent), ("bufferize.verify", HERE)):
@@ -292,6 +310,7 @@ def main(requests: int, answers: int) -> None:
         if lines is None:
             return
         setup = lines
+    adopt_orphans()
     find_siblings()
     warm = Warm(channel, setup[0])
     python = ".".join(map(str, sys.version_info[:3]))
