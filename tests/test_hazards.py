@@ -270,6 +270,33 @@ SEEN = {
         "def extra_repr(self):\n    return ''.join(k for k in self.__dict__)",
         False,
     ),
+    "copied_as_a_whole": (
+        "dict-loop",
+        [SUPER, IDS],
+        "def __getstate__(self):\n    return dict(self.__dict__)",
+        False,
+    ),
+    "looks_for_modules_only": (
+        "dict-loop",
+        [SUPER, IDS],
+        "def go(self):\n    for v in self.__dict__.values():\n"
+        "        if isinstance(v, nn.Module):\n            v.eval()",
+        False,
+    ),
+    "looks_for_tensors": (
+        "dict-loop",
+        [SUPER, IDS],
+        "def go(self):\n    for v in self.__dict__.values():\n"
+        "        if isinstance(v, torch.Tensor):\n            v.zero_()",
+        True,
+    ),
+    "taken_out_of_a_copy": (
+        "dict-loop",
+        [SUPER, IDS],
+        "def __getstate__(self):\n    state = dict(self.__dict__)\n"
+        "    del state['ids']\n    return state",
+        True,
+    ),
     "device_of_the_rank": (
         "per-rank-value",
         [SUPER, "self.ids = torch.zeros(3, device=torch.distributed.get_rank())"],

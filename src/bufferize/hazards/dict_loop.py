@@ -33,7 +33,7 @@ from bufferize.project import FunctionInfo
 
 # what they find is only printed
 _TEXTS = frozenset({"__repr__", "__str__", "extra_repr"})
-_COPIES = frozenset({"dict", "list", "sorted", "set", "tuple", "copy", "deepcopy", "items"})
+_LISTS = frozenset({"list", "sorted", "set", "tuple", "any", "all"})
 
 
 def judge(candidate: Candidate, view: ClassView) -> Hazard | None:
@@ -68,16 +68,31 @@ def _walk_of(method: FunctionInfo, attribute: str) -> ast.AST | None:
 
 
 def _searched(node: ast.AST) -> Iterator[ast.AST]:
-    """What a loop, comprehension or copy goes through."""
-    if isinstance(node, ast.For | ast.comprehension):
-        yield node.iter
+    """What a loop, comprehension or list goes through. A copy as a whole has the buffers in it."""
+    if isinstance(node, ast.For):
+        if not all(_looks_for_others(statement) for statement in node.body):
+            yield node.iter
+    elif isinstance(node, ast.comprehension):
+        if not any(_asks_for_others(test) for test in node.ifs):
+            yield node.iter
     elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-        if node.func.id in _COPIES:
-            yield from node.args
-    elif isinstance(node, ast.DictComp | ast.Starred):
-        yield from ast.iter_child_nodes(node)
-    elif isinstance(node, ast.Dict):
-        yield from (v for k, v in zip(node.keys, node.values, strict=True) if k is None)
+        if node.func.id in _LISTS:
+            yield from (a for a in node.args if not isinstance(a, ast.GeneratorExp))
+
+
+def _looks_for_others(statement: ast.stmt) -> bool:
+    """`if isinstance(value, nn.Module): ...` and nothing else: tensors are passed over."""
+    if not isinstance(statement, ast.If) or statement.orelse:
+        return False
+    return _asks_for_others(statement.test)
+
+
+def _asks_for_others(test: ast.expr) -> bool:
+    if not (isinstance(test, ast.Call) and isinstance(test.func, ast.Name)):
+        return False
+    if test.func.id != "isinstance" or len(test.args) != 2:
+        return False
+    return "Tensor" not in ast.unparse(test.args[1])
 
 
 def _has_own_dict(node: ast.AST, receiver: str | None) -> bool:
