@@ -30,6 +30,7 @@ from collections.abc import Iterator
 from bufferize.classes import Candidate, ClassView, first_parameter, place
 from bufferize.model import Hazard, Safety
 from bufferize.project import FunctionInfo
+from bufferize.project.symbols import dotted_name
 
 # what they find is only printed
 _TEXTS = frozenset({"__repr__", "__str__", "extra_repr"})
@@ -75,9 +76,8 @@ def _searched(node: ast.AST) -> Iterator[ast.AST]:
     elif isinstance(node, ast.comprehension):
         if not any(_asks_for_others(test) for test in node.ifs):
             yield node.iter
-    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-        if node.func.id in _LISTS:
-            yield from (a for a in node.args if not isinstance(a, ast.GeneratorExp))
+    elif isinstance(node, ast.Call) and dotted_name(node.func) in _LISTS:
+        yield from (a for a in node.args if not isinstance(a, ast.GeneratorExp))
 
 
 def _looks_for_others(statement: ast.stmt) -> bool:
