@@ -106,7 +106,7 @@ def _refills(use: Use, view: ClassView) -> bool:
 
 def reassigned_from_itself(candidate: Candidate, view: ClassView, policy: Policy) -> Opinion | None:
     for use in view.uses_after(candidate.attribute):
-        if use.kind == "assign" and use.relation == "itself":
+        if use.kind == "assign" and view.updates_itself(use):
             text = f"updated from its old value in {use.function} at {use.where}"
             return _say(True, "reassigned", text)
     return None
@@ -114,7 +114,7 @@ def reassigned_from_itself(candidate: Candidate, view: ClassView, policy: Policy
 
 def cache(candidate: Candidate, view: ClassView, policy: Policy) -> Opinion | None:
     for use in view.uses_after(candidate.attribute):
-        if use.kind == "assign" and use.relation == "fresh":
+        if use.kind == "assign" and use.relation == "fresh" and not view.updates_itself(use):
             text = f"a cache: {use.function} computes it anew at {use.where}"
             return _say(False, "cache", text)
     return None

@@ -7,15 +7,27 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from bufferize.classes.looks import looks_like_module
-from bufferize.classes.uses import Use, called_name, first_parameter, module_uses, place, uses_in
+from bufferize.classes.usage import is_used_as_tensor
+from bufferize.classes.uses import (
+    Use,
+    called_on,
+    calls_in,
+    first_parameter,
+    module_uses,
+    place,
+    reads,
+    uses_in,
+)
 from bufferize.project import ClassInfo, ExternalSymbol, FunctionInfo, Module, Project
+from bufferize.project.symbols import dotted_name
 from bufferize.tensors import values as v
 from bufferize.tensors.construct import Construction, construct, run_method
 from bufferize.tensors.frame import Write
+from bufferize.tensors.summaries import Summaries
 from bufferize.tensors.values import Kind, Value
 
 _CONSTRUCTORS = frozenset({"__init__", "__post_init__"})
@@ -84,25 +96,38 @@ class Survey:
     writes: dict[int, list[Write]] = field(default_factory=dict)
     # site -> sites that may run after it on the same attribute
     later: dict[int, set[int]] = field(default_factory=dict)
+    summaries: Summaries = field(default_factory=Summaries)
+    _seen: set[ClassInfo] = field(default_factory=set)
     _outside: dict[str, list[Use]] | None = None
+    _constructed: dict[Module, dict[str, str]] = field(default_factory=dict)
     _mentions: dict[str, tuple[Module, ...]] = field(default_factory=dict)
-    _calls: dict[str, list[tuple[Module, ast.Call]]] | None = None
+    _calls: dict[Module, dict[str, list[ast.Call]]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, project: Project) -> Survey:
         survey = cls(project)
         for module in project.judged_modules():
             for info in module.classes:
-                certain = project.is_module(info)
-                if certain or looks_like_module(info, project):
-                    survey._construct(info, certain)
+                survey._construct(info)
         survey._order()
         return survey
 
-    def _construct(self, info: ClassInfo, certain: bool) -> None:
-        construction = construct(self.project, info)
+    def _construct(self, info: ClassInfo) -> None:
+        """Bases first: their constructors' runs are reused by the classes below."""
+        if info in self._seen:
+            return
+        self._seen.add(info)
+        certain = self.project.is_module(info)
+        if not certain and not looks_like_module(info, self.project):
+            return
+        for base in self.project.mro(info)[1:]:
+            if isinstance(base, ClassInfo):
+                self._construct(base)
+        construction = construct(self.project, info, self.summaries)
+        if not info.module.judged:
+            return
         self.views[info] = ClassView(self, info, construction, certain)
-        for write in construction.writes:
+        for write in construction.own_writes:
             self.writes.setdefault(write.key, []).append(write)
 
     def _order(self) -> None:
@@ -120,9 +145,27 @@ class Survey:
                 continue
             if write.form in {"register", "parameter", "module", "delete", "augmented", "loop"}:
                 continue
-            value = v.join_all(w.value for w in writes)
+            if all(w.earlier is not None and w.earlier.slots == {"buffer"} for w in writes):
+                continue  # a new value for a buffer that is there
+            value = self._value(writes)
             if value.may_be_tensor or _holds_tensors(value):
                 yield Candidate(key, write.attribute, write.owner, tuple(writes), value)
+
+    def _value(self, writes: list[Write]) -> Value:
+        """What a site assigns; of a loaded file, what the class takes it for."""
+        value = v.join_all(w.value for w in writes)
+        loaded = v.LOADED in value.traits and value.kinds <= {Kind.UNKNOWN, Kind.TENSOR}
+        owner = writes[0].owner
+        if loaded and not value.is_tensor and owner is not None:
+            if is_used_as_tensor((owner, *self.project.children(owner)), writes[0].attribute):
+                return replace(value, kinds=frozenset({Kind.TENSOR}))
+        return value
+
+    def constructed_in(self, module: Module) -> dict[str, str]:
+        """`receiver = name(...)` anywhere in the file, by receiver."""
+        if module not in self._constructed:
+            self._constructed[module] = constructed(module)
+        return self._constructed[module]
 
     def outside(self, attribute: str) -> list[Use]:
         """What any file of the project does to any `x.attribute`."""
@@ -133,15 +176,15 @@ class Survey:
                     self._outside.setdefault(name, []).extend(uses)
         return self._outside.get(attribute, [])
 
-    def calls_of(self, name: str) -> list[tuple[Module, ast.Call]]:
-        """Every call in the project of something whose last name is `name`."""
-        if self._calls is None:
-            self._calls = {}
-            for module in self.project.judged_modules():
-                for node in ast.walk(module.tree):
-                    if isinstance(node, ast.Call):
-                        self._calls.setdefault(called_name(node), []).append((module, node))
-        return self._calls.get(name, [])
+    def calls_of(self, name: str, beside: str = "") -> Iterator[tuple[Module, ast.Call]]:
+        """Every call of something whose last name is `name`, in files that hold `beside` too."""
+        for module in self.modules_with(beside or f"{name}("):
+            if f"{name}(" not in module.source.text:
+                continue
+            if module not in self._calls:
+                self._calls[module] = calls_in(module)
+            for call in self._calls[module].get(name, ()):
+                yield module, call
 
     def modules_with(self, text: str) -> tuple[Module, ...]:
         """The files of the project in which `text` occurs."""
@@ -269,21 +312,60 @@ class ClassView:
         """What the methods of the family do to `self.attribute`."""
         return tuple(self._own_uses.get(attribute, ()))
 
+    @cached_property
+    def _called_later(self) -> frozenset[str]:
+        """Methods that may run after construction, also some that the constructor calls, too."""
+        calls = {
+            name: called_on(first_parameter(method.node), method.node)
+            for cls in self.family
+            for name, method in cls.methods.items()
+        }
+        reached = {name for name in calls if not self.is_constructing(name)}
+        waiting = list(reached)
+        while waiting:
+            for name in calls.get(waiting.pop(), ()):
+                if name in calls and name not in reached and name not in _CONSTRUCTORS:
+                    reached.add(name)
+                    waiting.append(name)
+        return frozenset(reached)
+
+    def runs_later(self, function: str) -> bool:
+        """Whether a method of that name may run on an object that is already built."""
+        return function in self._called_later
+
     def uses_after(self, attribute: str) -> tuple[Use, ...]:
-        """The same, in methods that run after construction."""
-        return tuple(u for u in self.uses(attribute) if not self.is_constructing(u.function))
+        """The same, in methods that may run after construction."""
+        return tuple(u for u in self.uses(attribute) if self.runs_later(u.function))
 
     def uses_from_outside(self, attribute: str) -> tuple[Use, ...]:
         """What other code does to `model.attribute`, where `model` may be an instance of this class."""
-        receivers = {first_parameter(m.node) for c in self.family for m in c.methods.values()}
         found = []
         for use in self.survey.outside(attribute):
-            if use.receiver == "?" or (use.receiver in receivers and use.receiver == "self"):
+            # `self` outside the family is an object of another class
+            if use.receiver in {"?", "self"} or self._is_own(use):
                 continue
             if use.kind in {"register", "parameter"} or not _may_be_instance(use, self):
                 continue
             found.append(use)
         return tuple(found)
+
+    def _is_own(self, use: Use) -> bool:
+        """Whether the use stands in a class of the family."""
+        return any(
+            cls.module is use.module
+            and cls.node.lineno <= use.line <= (cls.node.end_lineno or cls.node.lineno)
+            for cls in self.family
+        )
+
+    def updates_itself(self, use: Use) -> bool:
+        """Whether an assignment after construction takes the old value in, also through locals."""
+        if use.relation != "fresh":
+            return use.relation == "itself"
+        for other, value in self.values_after(use.attribute):
+            if other.node is use.node:
+                chain = [node for module, node in value.chain if module is use.module]
+                return any(reads(node, use.receiver, use.attribute) for node in chain)
+        return False
 
     @cached_property
     def _later_values(self) -> dict[str, list[tuple[Use, Value]]]:
@@ -291,7 +373,7 @@ class ClassView:
         names = {w.attribute for w in self.construction.writes if w.value.may_be_tensor}
         for cls in self.family:
             for method in cls.methods.values():
-                if self.is_constructing(method.name) or method.decorators & {
+                if not self.runs_later(method.name) or method.decorators & {
                     "staticmethod",
                     "classmethod",
                 }:
@@ -358,31 +440,38 @@ def _is_receiver(node: ast.expr, receiver: str | None) -> bool:
 def _may_be_instance(use: Use, view: ClassView) -> bool:
     """Whether the receiver of a use elsewhere may hold an instance of the class.
 
-    By what the receiver is bound to in that file; where it cannot be told, by whether the file
-    knows the class at all: it is the same file, or one that names the class.
+    By what the receiver is bound to in that file; where that cannot be told, by whether the file
+    knows the class at all: it defines it, or imports it under some name.
     """
-    names = {c.node.name for c in (view.cls, *view.descendants)}
-    bound = _constructed_as(use)
+    mine = {view.cls, *view.descendants}
+    bound = view.survey.constructed_in(use.module).get(use.receiver)
     if bound is not None:
-        return bound in names
-    return use.module is view.module or any(name in use.module.source.text for name in names)
+        symbol = view.project.resolve(use.module, bound)
+        if isinstance(symbol, ClassInfo | ExternalSymbol):
+            return symbol in mine
+    return any(_is_known(cls, use.module, view.project) for cls in mine)
 
 
-def _constructed_as(use: Use) -> str | None:
-    """The class name C where the file says `receiver = C(...)`, if it says so anywhere."""
-    head = use.receiver.split(".")
-    if len(head) != 1:
-        return None
-    for node in ast.walk(use.module.tree):
+def _is_known(cls: ClassInfo, module: Module, project: Project) -> bool:
+    if cls.module is module:
+        return True
+    if cls.node.name not in module.source.text:
+        return False
+    return any(
+        project.resolve(module, name) is cls
+        for name, bindings in module.bindings.items()
+        if name == cls.node.name or any(getattr(b, "name", "") == cls.node.name for b in bindings)
+    )
+
+
+def constructed(module: Module) -> dict[str, str]:
+    """Names bound to the result of a call, and the dotted name that is called."""
+    found: dict[str, str] = {}
+    for node in ast.walk(module.tree):
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
+            called = dotted_name(node.value.func)
             for target in node.targets:
-                if isinstance(target, ast.Name) and target.id == head[0]:
-                    called = node.value.func
-                    name = (
-                        called.attr
-                        if isinstance(called, ast.Attribute)
-                        else getattr(called, "id", "")
-                    )
-                    if name[:1].isupper():
-                        return name
-    return None
+                receiver = dotted_name(target)
+                if called and receiver:
+                    found[receiver] = called
+    return found

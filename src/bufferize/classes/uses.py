@@ -172,7 +172,9 @@ def _augmented(node: ast.AugAssign, module: Module, function: str) -> Iterator[U
 def _base(node: ast.expr) -> ast.Attribute | None:
     """`x.a` of `x.a[i]`, `x.a.data`, `x.a.view(-1)[0]` ...: the attribute whose memory is meant."""
     while True:
-        if isinstance(node, ast.Subscript) or (isinstance(node, ast.Attribute) and node.attr in {"data", "T", "mT"}):
+        if isinstance(node, ast.Subscript) or (
+            isinstance(node, ast.Attribute) and node.attr in {"data", "T", "mT"}
+        ):
             node = node.value
         elif (
             isinstance(node, ast.Call)
@@ -191,7 +193,7 @@ def _called(node: ast.Call, module: Module, function: str) -> Iterator[Use]:
         yield from _by_name(node, name, module, function)
     if name.endswith("_") and not name.endswith("__") and name not in _NO_CHANGE:
         base = _base(node.func.value) if isinstance(node.func, ast.Attribute) else None
-        if base is None and node.args:  # torch.nn.init.normal_(self.x)
+        if base is None and node.args and _is_function(node.func):
             base = _base(node.args[0])
         if base is not None:
             yield _use("in-place", base, node, module, function, method=name)
@@ -211,6 +213,14 @@ def _called(node: ast.Call, module: Module, function: str) -> Iterator[Use]:
         yield _use("number-read", node.args[0], node, module, function)
 
 
+def _is_function(called: ast.expr) -> bool:
+    """`trunc_normal_(self.x)`, `nn.init.normal_(self.x)`: it changes its argument, not its owner."""
+    if isinstance(called, ast.Attribute):
+        owner = (dotted_name(called.value) or "").rpartition(".")[2]
+        return owner in {"init", "torch", "functional", "F"}
+    return isinstance(called, ast.Name)
+
+
 def _by_name(node: ast.Call, name: str, module: Module, function: str) -> Iterator[Use]:
     """Uses that give the attribute's name as a string."""
     kind = {
@@ -224,9 +234,12 @@ def _by_name(node: ast.Call, name: str, module: Module, function: str) -> Iterat
     text = words.get("name", node.args[place] if len(node.args) > place else None)
     if not (isinstance(text, ast.Constant) and isinstance(text.value, str)):
         return
-    receiver = (
-        node.func.value if method_call and isinstance(node.func, ast.Attribute) else node.args[0]
-    )
+    if method_call and isinstance(node.func, ast.Attribute):
+        receiver: ast.expr = node.func.value
+    elif node.args:
+        receiver = node.args[0]
+    else:
+        return
     value = node.args[place + 1] if len(node.args) > place + 1 else None
     yield Use(
         kind, text.value, dotted_name(receiver) or "?", function, module, node, "fresh", value, name
@@ -321,6 +334,40 @@ def called_name(node: ast.Call) -> str:
     return node.func.id if isinstance(node.func, ast.Name) else ""
 
 
+def calls_in(module: Module) -> dict[str, list[ast.Call]]:
+    """Every call of the file, by the last name of what is called."""
+    found: dict[str, list[ast.Call]] = {}
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.Call):
+            found.setdefault(called_name(node), []).append(node)
+    return found
+
+
 def first_parameter(node: FunctionNode) -> str | None:
     args = node.args.posonlyargs + node.args.args
     return args[0].arg if args else None
+
+
+def called_on(receiver: str | None, node: ast.AST) -> frozenset[str]:
+    """Names of the methods that the code below `node` calls on `receiver`."""
+    return frozenset(
+        child.func.attr
+        for child in ast.walk(node)
+        if isinstance(child, ast.Call)
+        and isinstance(child.func, ast.Attribute)
+        and isinstance(child.func.value, ast.Name)
+        and child.func.value.id == receiver
+    )
+
+
+def reads(node: ast.AST, receiver: str, attribute: str) -> bool:
+    """Whether the value of `receiver.attribute` flows into the expression or statement."""
+    value = getattr(node, "value", node) if isinstance(node, ast.stmt) else node
+    if not isinstance(value, ast.expr):
+        return False
+    return any(
+        isinstance(child, ast.Attribute)
+        and child.attr == attribute
+        and dotted_name(child.value) == receiver
+        for child in value_nodes(value)
+    )

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Mapping, Sequence
 
 from bufferize.classes import Candidate
-from bufferize.decisions.sites import span_of
+from bufferize.decisions.sites import span_of, text_of
 from bufferize.model import Edit, EditKind, Registration, Span
 from bufferize.project import ExternalSymbol, Module, Project
 from bufferize.tensors import values as v
@@ -53,11 +53,18 @@ def plan_edit(candidates: Sequence[Candidate], flags: Flags, constructor: str) -
 
 def _single(candidate: Candidate, persistent: bool) -> Registration:
     write = candidate.write
-    name = write.dynamic or f'"{candidate.attribute}"'
+    name = _dynamic_name(write) or f'"{candidate.attribute}"'
     assert write.expression is not None
     value = span_of(write.expression, write.module.source)
     suffix = ".contiguous()" if v.EXPANDED in candidate.value.traits else ""
     return Registration(name, value, persistent, suffix)
+
+
+def _dynamic_name(write: Write) -> str:
+    """The name of a setattr as it stands in the source, '' where it is a literal."""
+    if not write.dynamic or not isinstance(write.node, ast.Call):
+        return ""
+    return text_of(write.node.args[1], write.module.source)
 
 
 def _several(

@@ -31,6 +31,16 @@ def span_of(node: ast.stmt | ast.expr, source: SourceFile) -> Span:
     )
 
 
+def text_of(node: ast.expr, source: SourceFile) -> str:
+    """The node's own source text."""
+    span, lines = span_of(node, source), lines_of(source)
+    if span.line == span.end_line:
+        return lines[span.line - 1][span.column : span.end_column]
+    inner = lines[span.line : span.end_line - 1]
+    first, last = lines[span.line - 1][span.column :], lines[span.end_line - 1][: span.end_column]
+    return "\n".join([first, *inner, last])
+
+
 def _characters(line: str, offset: int) -> int:
     return offset if line.isascii() else len(line.encode("utf-8")[:offset].decode("utf-8"))
 

@@ -122,23 +122,32 @@ def _sequence(positional: list[Value], node: ast.Call, frame: Frame) -> Value:
     return v.sequence_of(element)
 
 
+def _reversed(positional: list[Value], node: ast.Call, frame: Frame) -> Value:
+    return _iterator(v.element_of(positional[0]))
+
+
 def _range(positional: list[Value], node: ast.Call, frame: Frame) -> Value:
     return v.sequence_of(v.NUMBER)
 
 
+def _iterator(element: Value) -> Value:
+    """An iterator gives its elements once: it is no container of them."""
+    return v.make(Kind.OTHER, element=element)
+
+
 def _zip(positional: list[Value], node: ast.Call, frame: Frame) -> Value:
-    return v.sequence_of(v.sequence(tuple(v.element_of(x) for x in positional)))
+    return _iterator(v.sequence(tuple(v.element_of(x) for x in positional)))
 
 
 def _enumerate(positional: list[Value], node: ast.Call, frame: Frame) -> Value:
-    return v.sequence_of(v.sequence((v.NUMBER, v.element_of(positional[0]))))
+    return _iterator(v.sequence((v.NUMBER, v.element_of(positional[0]))))
 
 
 def _map(positional: list[Value], node: ast.Call, frame: Frame) -> Value:
     from bufferize.tensors.calls import call_value
 
     elements = [v.element_of(x) for x in positional[1:]]
-    return v.sequence_of(call_value(positional[0], elements, {}, node, frame))
+    return _iterator(call_value(positional[0], elements, {}, node, frame))
 
 
 def _getattr(positional: list[Value], node: ast.Call, frame: Frame) -> Value:
@@ -162,7 +171,7 @@ def _setattr(positional: list[Value], node: ast.Call, frame: Frame) -> Value:
 
 
 def _iter(positional: list[Value], node: ast.Call, frame: Frame) -> Value:
-    return positional[0]
+    return _iterator(v.element_of(positional[0]))
 
 
 def _next(positional: list[Value], node: ast.Call, frame: Frame) -> Value:
@@ -179,7 +188,7 @@ _BUILTINS: dict[str, Callable[[list[Value], ast.Call, Frame], Value]] = {
     "list": _sequence,
     "tuple": _sequence,
     "sorted": _sequence,
-    "reversed": _sequence,
+    "reversed": _reversed,
     "range": _range,
     "zip": _zip,
     "enumerate": _enumerate,
@@ -195,6 +204,8 @@ def call_container_method(
     owner: Value, name: str, positional: list[Value], node: ast.Call, frame: Frame
 ) -> Value:
     """A method of something that is no tensor and no class of the project."""
+    if owner.kinds == {Kind.OTHER} and v.RANDOM in owner.traits:
+        return v.make(Kind.ARRAY, traits=frozenset({v.RANDOM}))  # rng.permutation(n)
     if owner.kinds == {Kind.ARRAY}:
         if name == "tolist":
             return v.sequence_of(v.NUMBER)

@@ -9,6 +9,7 @@ from functools import lru_cache
 
 from bufferize import facts
 from bufferize.project import ClassInfo, ExternalSymbol, FunctionInfo
+from bufferize.project.index import external_base
 from bufferize.tensors import values as v
 from bufferize.tensors.annotations import value_of_annotation
 from bufferize.tensors.builtins import call_builtin, call_container_method
@@ -34,9 +35,11 @@ def evaluate_call(node: ast.Call, frame: Frame) -> Value:
     frame.run.steps += 1
     if frame.run.steps > MAX_STEPS:
         return v.UNKNOWN
-    owner = _super_owner(node.func, frame)
+    from bufferize.tensors.receiver import call_super, super_receiver
+
+    owner = super_receiver(node.func, frame)
     if owner is not None:
-        return _super_call(node, *owner, frame)
+        return call_super(node, owner, frame)
     function = evaluate(node.func, frame)
     arguments, keywords = evaluate_arguments(node, frame)
     return call_value(function, arguments, keywords, node, frame)
@@ -67,9 +70,9 @@ def call_value(
     if isinstance(ref, ClassInfo):
         return _call_class(ref, positional, keywords, node, frame)
     if isinstance(ref, FunctionInfo):
-        return _stepped(call_function(ref, positional, keywords, frame, node), node, frame)
+        return stepped(call_function(ref, positional, keywords, frame, node), node, frame)
     if isinstance(ref, Closure):
-        return _stepped(_call_closure(ref, positional, keywords, frame), node, frame)
+        return stepped(_call_closure(ref, positional, keywords, frame), node, frame)
     if isinstance(ref, Partial):
         merged = {**dict(ref.keywords), **keywords}
         return call_value(ref.function, [*ref.arguments, *positional], merged, node, frame)
@@ -98,10 +101,10 @@ def _call_object(
     if method is None:
         return v.UNKNOWN
     value = call_function(method, [owner, *positional], keywords, frame, node)
-    return _stepped(value, node, frame)
+    return stepped(value, node, frame)
 
 
-def _stepped(value: Value, node: ast.Call, frame: Frame) -> Value:
+def stepped(value: Value, node: ast.Call, frame: Frame) -> Value:
     return value.with_chain((frame.module, node)) if value.may_be_tensor else value
 
 
@@ -116,6 +119,8 @@ def _call_external(
     name: str, positional: list[Value], keywords: dict[str, Value], node: ast.Call, frame: Frame
 ) -> Value:
     root = name.split(".")[0]
+    if name.endswith(".__init__"):
+        return _explicit_init(name, positional)
     if root == "builtins":
         return call_builtin(name.partition(".")[2], positional, keywords, node, frame)
     if name in {"functools.partial"} and positional:
@@ -134,6 +139,14 @@ def _call_external(
     if root == "einops" and positional and positional[0].is_tensor:
         return v.derived(positional[:1], (frame.module, node), storage_of(frame, node))
     return v.make(Kind.UNKNOWN, traits=_carried(positional))
+
+
+def _explicit_init(name: str, positional: list[Value]) -> Value:
+    """`nn.Module.__init__(self)` instead of super().__init__()."""
+    base = external_base(name.rpartition(".")[0])
+    if positional and isinstance(positional[0].ref, SelfRef) and base is not None:
+        positional[0].ref.instance.initialised |= base.is_module
+    return v.NONE
 
 
 def _carried(operands: Sequence[Value]) -> frozenset[str]:
@@ -166,12 +179,14 @@ def _call_bound(
 ) -> Value:
     owner, name = bound.owner, bound.name
     if isinstance(owner.ref, SelfRef):
+        from bufferize.tensors.receiver import call_self
+
         return call_self(owner, name, positional, keywords, node, frame)
     if isinstance(owner.ref, ObjectRef):
         method = frame.run.project.method(owner.ref.cls, name)
         if method is not None:
             first = [] if "staticmethod" in method.decorators else [owner]
-            return _stepped(
+            return stepped(
                 call_function(method, [*first, *positional], keywords, frame, node), node, frame
             )
         return v.UNKNOWN
@@ -185,39 +200,6 @@ def _call_bound(
 
 
 # -- functions of the project
-
-
-def call_self(
-    owner: Value,
-    name: str,
-    positional: list[Value],
-    keywords: dict[str, Value],
-    node: ast.Call,
-    frame: Frame,
-) -> Value:
-    """`self.name(...)` while self is constructed: the method runs on the same object."""
-    from bufferize.tensors.registrations import register
-
-    assert isinstance(owner.ref, SelfRef)
-    method = frame.run.project.method(owner.ref.instance.cls, name)
-    if name in {"register_buffer", "register_parameter", "add_module", "register_module"}:
-        register(name, positional, keywords, node, frame)
-        return v.NONE
-    if method is None:
-        return (
-            owner
-            if name in {"to", "cuda", "cpu", "eval", "train", "float", "requires_grad_"}
-            else v.UNKNOWN
-        )
-    frame.run.called.add(name)
-    if "staticmethod" in method.decorators:
-        return _stepped(call_function(method, positional, keywords, frame, node), node, frame)
-    first = (
-        v.make(Kind.CALLABLE, ref=owner.ref.instance.cls)
-        if "classmethod" in method.decorators
-        else owner
-    )
-    return _stepped(call_function(method, [first, *positional], keywords, frame, node), node, frame)
 
 
 def call_function(
@@ -424,61 +406,3 @@ def parameter_value(
             chain=((frame.module, parameter),),
         )
     return value
-
-
-# -- super()
-
-
-def _super_owner(function: ast.expr, frame: Frame) -> tuple[Value, str] | None:
-    """(self, method name) of `super().name` and `Base.name` called with self as first argument."""
-    if not isinstance(function, ast.Attribute):
-        return None
-    target = function.value
-    if (
-        isinstance(target, ast.Call)
-        and isinstance(target.func, ast.Name)
-        and target.func.id == "super"
-    ):
-        receiver = _receiver(frame)
-        return (receiver, function.attr) if receiver is not None else None
-    return None
-
-
-def _receiver(frame: Frame) -> Value | None:
-    current: Frame | None = frame
-    while current is not None:
-        for value in current.names.values():
-            if isinstance(value.ref, SelfRef | ObjectRef) and value.kinds <= {
-                Kind.MODULE,
-                Kind.OTHER,
-                Kind.UNKNOWN,
-            }:
-                return value
-        current = current.around
-    return None
-
-
-def _super_call(node: ast.Call, owner: Value, name: str, frame: Frame) -> Value:
-    from bufferize.tensors.registrations import register
-
-    positional, keywords = evaluate_arguments(node, frame)
-    ref = owner.ref
-    cls = (
-        ref.instance.cls
-        if isinstance(ref, SelfRef)
-        else ref.cls
-        if isinstance(ref, ObjectRef)
-        else None
-    )
-    if cls is None:
-        return v.UNKNOWN
-    project = frame.run.project
-    method = project.method(cls, name, after=frame.owner)
-    if isinstance(ref, SelfRef) and method is None:
-        if name == "__init__" and (project.is_module(cls) or project.unresolved(cls)):
-            ref.instance.initialised = True
-        if name == "register_buffer":
-            register(name, positional, keywords, node, frame)
-    if method is None:
-        return v.UNKNOWN
-    return call_function(method, [owner, *positional], keywords, frame, node)

@@ -11,6 +11,7 @@ from bufferize.tensors.annotations import value_of_annotation
 from bufferize.tensors.calls import call_function, parameter_value
 from bufferize.tensors.execute import execute_block
 from bufferize.tensors.frame import Attribute, Frame, Instance, Run, Write, self_value
+from bufferize.tensors.summaries import Summaries, Summary
 from bufferize.tensors.values import Kind, Value
 
 
@@ -20,14 +21,17 @@ class Construction:
 
     cls: ClassInfo
     instance: Instance
+    # all writes to its object, those of base constructors first
     writes: tuple[Write, ...]
+    # the writes that were seen in this run for the first time
+    own_writes: tuple[Write, ...]
     # methods the constructor calls on self, directly or not
     called: frozenset[str]
 
 
-def construct(project: Project, cls: ClassInfo, run: Run | None = None) -> Construction:
+def construct(project: Project, cls: ClassInfo, summaries: Summaries | None = None) -> Construction:
     """Run the constructor of `cls` with what its signature tells of the arguments."""
-    run = run or Run(project)
+    run = Run(project, summaries=summaries)
     instance = Instance(cls)
     frame = Frame(run, cls.module, owner=cls)
     owner = self_value(instance)
@@ -35,13 +39,46 @@ def construct(project: Project, cls: ClassInfo, run: Run | None = None) -> Const
     if constructor is None:
         instance.initialised = True
         _fields(project, cls, instance, frame)
-    else:
+    elif constructor.owner is cls or summaries is None:
         call_function(constructor, [owner, *arguments_of(constructor, frame)], {}, frame)
+    else:
+        _inherit(project, constructor, owner, instance, frame)
     if cls.is_dataclass or constructor is None:
         post = project.method(cls, "__post_init__")
         if post is not None:
             call_function(post, [owner, *arguments_of(post, frame)], {}, frame)
-    return Construction(cls, instance, tuple(run.writes), frozenset(run.called))
+    if summaries is not None and constructor is not None and constructor.owner is cls:
+        _summarise(constructor, run, instance, summaries)
+    writes = (*run.inherited, *run.writes)
+    return Construction(cls, instance, writes, tuple(run.writes), frozenset(run.called))
+
+
+def _inherit(
+    project: Project, constructor: FunctionInfo, owner: Value, instance: Instance, frame: Frame
+) -> None:
+    """The class has no constructor of its own: a base class's runs, or has run already."""
+    summaries = frame.run.summaries
+    summary = summaries.constructors.get(id(constructor.node)) if summaries else None
+    if summary is None or summary.attributes is None or not summary.fits(instance.cls, project):
+        call_function(constructor, [owner, *arguments_of(constructor, frame)], {}, frame)
+        return
+    instance.attributes = dict(summary.attributes)
+    instance.initialised = summary.initialised
+    frame.run.inherited += summary.writes
+    frame.run.called |= summary.called
+
+
+def _summarise(
+    constructor: FunctionInfo, run: Run, instance: Instance, summaries: Summaries
+) -> None:
+    summaries.constructors[id(constructor.node)] = Summary(
+        frozenset(run.lookups),
+        frozenset(run.called),
+        v.NONE,
+        dict(instance.attributes),
+        (*run.inherited, *run.writes),
+        instance.initialised,
+    )
 
 
 def arguments_of(function: FunctionInfo, frame: Frame) -> list[Value]:

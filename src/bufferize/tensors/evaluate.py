@@ -26,6 +26,12 @@ _NUMBERS = frozenset(
 )
 
 
+# fields of the named tuples that torch functions return
+_FIELDS = frozenset(
+    "values indices Q R U S Vh V L LU pivots eigenvalues eigenvectors solution sign logabsdet".split()
+)
+
+
 def evaluate(node: ast.expr | None, frame: Frame) -> Value:
     """What the expression may be. Never raises; what is not understood is UNKNOWN."""
     if node is None:
@@ -131,6 +137,8 @@ def attribute_of(owner: Value, name: str, frame: Frame, node: ast.AST) -> Value:
         )
     if Kind.MODULE in owner.kinds and name in {"weight", "bias"}:
         return v.make(Kind.PARAMETER, storage=frozenset({f"{storage_of(frame, node)}.{name}"}))
+    if owner.kinds == {Kind.SEQUENCE} and owner.items and name in _FIELDS:
+        return v.join_all(owner.items)
     if owner.kinds & {
         Kind.NUMBER,
         Kind.TEXT,

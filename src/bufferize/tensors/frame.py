@@ -5,9 +5,13 @@ from __future__ import annotations
 import ast
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from bufferize.project import ClassInfo, FunctionInfo, Module, Project
 from bufferize.tensors.values import UNKNOWN, Kind, Value, join, make
+
+if TYPE_CHECKING:
+    from bufferize.tensors.summaries import Summaries
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +205,11 @@ class Run:
     # what module-level names hold, evaluated once
     globals: dict[tuple[int, str], Value] = field(default_factory=dict)
     record: bool = True
+    # what the run looked up on self: (name, class behind which super() starts, function found)
+    lookups: set[tuple[str, ClassInfo | None, FunctionInfo | None]] = field(default_factory=set)
+    # writes of base constructors whose run was reused
+    inherited: list[Write] = field(default_factory=list)
+    summaries: Summaries | None = None
 
 
 MAX_DEPTH = 12

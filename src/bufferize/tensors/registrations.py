@@ -98,14 +98,14 @@ def record_setattr(positional: list[Value], node: ast.Call, frame: Frame) -> Non
     """`setattr(self, name, value)`, the name a literal or not."""
     name = positional[1].constant
     literal = isinstance(name, str) and isinstance(node.args[1], ast.Constant)
-    attribute = str(name) if isinstance(name, str) else f"<{pattern_of(node.args[1])}>"
+    attribute = str(name) if isinstance(name, str) else pattern_of(node.args[1])
     dynamic = "" if literal else ast.unparse(node.args[1])
     receiver = ast.unparse(node.args[0])
     write(attribute, positional[2], node, node.args[2], "setattr", receiver, frame, dynamic)
 
 
 def pattern_of(node: ast.expr) -> str:
-    """A readable name for a computed attribute name: 'pos_{i}'."""
+    """A computed attribute name with its open places in braces: 'pos_{i}', '{name}'."""
     if isinstance(node, ast.JoinedStr):
         parts = []
         for part in node.values:
@@ -114,7 +114,7 @@ def pattern_of(node: ast.expr) -> str:
             elif isinstance(part, ast.FormattedValue):
                 parts.append("{" + ast.unparse(part.value) + "}")
         return "".join(parts)
-    return ast.unparse(node)
+    return "{" + ast.unparse(node) + "}"
 
 
 def register(
@@ -126,7 +126,7 @@ def register(
     if receiver is None:
         return
     literal = isinstance(name, str)
-    attribute = str(name) if literal else f"<{ast.unparse(node.args[0]) if node.args else '?'}>"
+    attribute = str(name) if literal else pattern_of(node.args[0]) if node.args else "{?}"
     value = (
         positional[1]
         if len(positional) > 1

@@ -167,7 +167,8 @@ def _result(
         return _several(returns, last, operands, keywords, node, frame)
     if kind in {"number", "bool"}:
         return v.make(Kind.NUMBER, traits=_carried(operands))
-    return _PLAIN.get(kind, v.UNKNOWN)
+    traits = _carried(operands) | {t for flag, t in _FLAG_TRAITS.items() if returns.has(flag)}
+    return _PLAIN.get(kind) or v.make(Kind.UNKNOWN, traits=traits)
 
 
 _PLAIN = {
@@ -198,16 +199,32 @@ def _several(
     if returns.items:
         one = [replace_kind(returns, kind) for kind in returns.items]
         return v.sequence(tuple(_result(r, last, operands, keywords, node, frame) for r in one))
+    if last in {"meshgrid", "broadcast_tensors"}:
+        return _one_each(returns, last, operands, keywords, node, frame)
     element = _tensor(returns, last, operands, keywords, node, frame)
-    count = returns.count
-    if last == "meshgrid":
-        given = operands[0].items if len(operands) == 1 and operands[0].items else operands
-        count = len(given)
-    if count is None:
+    if returns.count is None:
         return v.sequence_of(element)
     shared = returns.has("view")
-    parts = (element if shared else _apart(element, place) for place in range(count))
-    return v.sequence(tuple(parts))
+    return v.sequence(
+        tuple(element if shared else _apart(element, place) for place in range(returns.count))
+    )
+
+
+def _one_each(
+    returns: Returns,
+    last: str,
+    operands: list[Value],
+    keywords: dict[str, Value],
+    node: ast.Call,
+    frame: Frame,
+) -> Value:
+    """Each result is an expanded view of its own argument."""
+    first = operands[0] if len(operands) == 1 else None
+    given = operands if first is None or first.is_tensor else first.items
+    if given is None:
+        return v.sequence_of(_tensor(returns, last, operands, keywords, node, frame))
+    parts = (_tensor(returns, last, [x], keywords, node, frame) for x in given)
+    return v.sequence(tuple(_apart(part, place) for place, part in enumerate(parts)))
 
 
 def _apart(value: Value, place: int) -> Value:
@@ -232,6 +249,9 @@ def _tensor(
             [*operands, *_data(keywords)], (frame.module, node), storage_of(frame, node)
         )
     traits = set(result.traits)
+    if returns.has("like") or returns.has("factory"):
+        # shape, dtype and device of an operand, none of its values
+        traits -= v.CARRIED - _data_traits(last, operands, keywords)
     traits |= {t for flag, t in _FLAG_TRAITS.items() if returns.has(flag)}
     if last in _TABLES and not returns.has("integer"):
         traits.add(v.FLOAT_TABLE)
@@ -251,6 +271,14 @@ _FLAG_TRAITS = {
     "complex": v.COMPLEX,
     "uninitialised": v.UNINITIALISED,
 }
+
+
+def _data_traits(last: str, operands: list[Value], keywords: dict[str, Value]) -> frozenset[str]:
+    """Traits of the values that a factory fills in: full(size, value), new_tensor(data)."""
+    if last in {"tensor", "as_tensor", "scalar_tensor", "asarray", "frombuffer"}:
+        return _carried([*operands, *_data(keywords)])
+    filled = operands[1:] if last.startswith(("full", "new_")) else []
+    return _carried([*filled, *_data({k: x for k, x in keywords.items() if k != "input"})])
 
 
 def _data(keywords: dict[str, Value]) -> list[Value]:
@@ -389,6 +417,8 @@ def call_numpy(name: str, positional: list[Value], node: ast.Call, frame: Frame)
     if positional and positional[0].is_tensor and name.startswith("numpy."):
         # numpy functions hand a tensor back through __array_wrap__, or an array: either
         return Value(frozenset({Kind.TENSOR, Kind.ARRAY}), positional[0].traits & v.CARRIED)
+    if name.endswith((".default_rng", ".RandomState", ".Generator")):
+        return v.make(Kind.OTHER, traits=frozenset({v.RANDOM}))
     returns = facts.numpy_returns(name)
     if returns is None:
         return v.make(Kind.UNKNOWN, traits=_carried(positional))
