@@ -3,7 +3,8 @@
 Says what is a constructor path; refuses to judge whether registering is wise (that is `hazards`).
 """
 
-from bufferize.classes.candidates import Candidate, ClassView, Survey
+from bufferize.classes.candidates import Candidate
+from bufferize.classes.survey import Survey
 from bufferize.classes.uses import (
     Use,
     called_name,
@@ -12,6 +13,7 @@ from bufferize.classes.uses import (
     place,
     value_nodes,
 )
+from bufferize.classes.view import ClassView
 
 __all__ = [
     "Candidate",

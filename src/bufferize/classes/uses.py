@@ -349,14 +349,22 @@ def first_parameter(node: FunctionNode) -> str | None:
 
 
 def called_on(receiver: str | None, node: ast.AST) -> frozenset[str]:
-    """Names of the methods that the code below `node` calls on `receiver`."""
+    """Names of the methods that the code below `node` calls on `receiver`, or on super()."""
     return frozenset(
         child.func.attr
         for child in ast.walk(node)
         if isinstance(child, ast.Call)
         and isinstance(child.func, ast.Attribute)
-        and isinstance(child.func.value, ast.Name)
-        and child.func.value.id == receiver
+        and _is_receiver(child.func.value, receiver)
+    )
+
+
+def _is_receiver(node: ast.expr, receiver: str | None) -> bool:
+    """`self` or `super()`."""
+    if isinstance(node, ast.Name):
+        return node.id == receiver
+    return (
+        isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "super"
     )
 
 
