@@ -36,7 +36,7 @@ def looks_like_module(cls: ClassInfo, project: Project) -> bool:
     ):
         evidence += 1
     if "forward" in cls.methods:
-        evidence += 1
+        evidence += 1 + ("torch" in cls.module.source.text)
     if _uses_module_methods(cls) or _holds_layers(cls, project):
         evidence += 2
     return evidence >= 2

@@ -9,7 +9,7 @@ from bufferize.project import ClassInfo, ExternalSymbol, Module
 from bufferize.project.symbols import dotted_name
 from bufferize.tensors import values as v
 from bufferize.tensors.frame import Frame, ObjectRef
-from bufferize.tensors.values import Kind, Value
+from bufferize.tensors.values import Gives, Kind, Value
 
 _PLAIN = {
     "int": v.NUMBER,
@@ -85,6 +85,9 @@ def _subscripted(node: ast.Subscript, module: Module, frame: Frame) -> Value:
         return v.join_all(value_of_annotation(x, module, frame) for x in parts)
     if last in {"Final", "Annotated", "ClassVar", "InitVar", "Required", "NotRequired"} | _JAXTYPES:
         return value_of_annotation(parts[0], module, frame)
+    if last == "Callable" and len(parts) == 2:
+        result = value_of_annotation(parts[1], module, frame)
+        return v.make(Kind.CALLABLE, ref=Gives(result)) if result.is_tensor else v.CALLABLE
     if last in {"Type", "type", "Callable"}:
         return v.CALLABLE
     if last == "Literal":
@@ -127,7 +130,7 @@ def _external(name: str) -> Value:
     if name in facts.module_classes():
         return v.MODULE
     if name.startswith("torch."):
-        return v.OTHER
+        return v.make(Kind.OTHER, ref=ExternalSymbol(f"{name}()"))
     if last in {"ndarray", "NDArray"}:
         return v.ARRAY
     if last == "Any":

@@ -24,7 +24,7 @@ from bufferize.tensors.frame import (
     storage_of,
 )
 from bufferize.tensors.torchcalls import call_numpy, call_tensor_method, call_torch
-from bufferize.tensors.values import Bound, Choice, Kind, Partial, Value
+from bufferize.tensors.values import Bound, Choice, Gives, Kind, Partial, Value
 
 Arguments = tuple[list[Value], dict[str, Value]]
 _NO_GRAD = frozenset({"torch.no_grad", "torch.inference_mode"})
@@ -78,6 +78,9 @@ def call_value(
         return call_value(ref.function, [*ref.arguments, *positional], merged, node, frame)
     if isinstance(ref, Bound):
         return _call_bound(ref, positional, keywords, node, frame)
+    if isinstance(ref, Gives):
+        storage = frozenset({storage_of(frame, node)})
+        return replace(ref.result, storage=storage, chain=((frame.module, node),))
     if isinstance(ref, Choice):
         return v.join_all(call_value(f, positional, keywords, node, frame) for f in ref.options)
     if isinstance(ref, ObjectRef):
@@ -398,6 +401,8 @@ def parameter_value(
         given = evaluate(default, frame)
         plain = given.kinds <= {Kind.NUMBER, Kind.TEXT}
         value = replace(given, constant=...) if plain else v.UNKNOWN
+        if isinstance(given.ref, ExternalSymbol | FunctionInfo):
+            value = given  # window_fn=torch.hann_window: what is passed gives the like
     if handed_in and value.kinds & {Kind.TENSOR, Kind.ARRAY}:
         value = replace(
             value,

@@ -69,8 +69,8 @@ def _call(test: ast.Call, truth: bool, frame: Frame) -> None:
         kinds = _classes(test.args[1], frame)
         if kinds and truth:
             _narrow(test.args[0], frame, lambda value: value.only(kinds))
-        elif kinds == {Kind.TENSOR}:
-            _narrow(test.args[0], frame, lambda value: value.without(Kind.TENSOR))
+        elif kinds and not truth:
+            _narrow(test.args[0], frame, lambda value: value.without(*kinds))
 
 
 def _classes(node: ast.expr, frame: Frame) -> set[Kind]:

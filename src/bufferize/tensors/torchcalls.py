@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from bufferize import facts
 from bufferize.facts import Returns
+from bufferize.project import ExternalSymbol
 from bufferize.tensors import values as v
 from bufferize.tensors.frame import Frame, storage_of
 from bufferize.tensors.values import Kind, Value
@@ -89,16 +90,28 @@ def call_torch(
         )
     if facts.is_tensor_class(name):
         return _tensor_class(positional, node, frame)
+    if "()." in name:
+        return _object_method(name, node, frame)
     if name == "torch.from_numpy" and positional:
         traits = positional[0].traits & v.CARRIED
         return v.tensor(
             (frame.module, node), traits, (positional[0].storage or {storage_of(frame, node)})
         )
     returns = facts.function_returns(name)
-    if returns is None:
-        return v.make(Kind.OTHER) if name in _known_objects() else v.UNKNOWN
+    if returns is None or returns.kind in {"object", "generator", "device"}:
+        known = returns is not None or name in _known_objects() or "distributions" in name
+        return v.make(Kind.OTHER, ref=ExternalSymbol(f"{name}()")) if known else v.UNKNOWN
     returns = _settled(returns, positional, keywords, node)
     return _result(returns, name, positional, keywords, node, frame)
+
+
+def _object_method(name: str, node: ast.Call, frame: Frame) -> Value:
+    """A method of an object that torch made: a generator's state, a sample of a distribution."""
+    owner, _, method = name.partition("().")
+    sampled = "distributions" in owner and method in {"sample", "rsample"}
+    if sampled or (owner == "torch.Generator" and method == "get_state"):
+        return v.tensor((frame.module, node), {v.RANDOM}, (storage_of(frame, node),))
+    return v.UNKNOWN
 
 
 def _known_objects() -> frozenset[str]:
