@@ -30,8 +30,6 @@ _TABLES = frozenset(
         "log2",
         "exp2",
         "tan",
-        "outer",
-        "einsum",
         "hann_window",
         "hamming_window",
         "kaiser_window",
