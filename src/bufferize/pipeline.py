@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from bufferize import discover
+from bufferize.blame import blame
 from bufferize.errors import UnreadableFile
 from bufferize.interpreters import search_path
 from bufferize.model import (
@@ -42,10 +43,28 @@ _ROUNDS = 3
 
 def find(settings: Settings) -> Report:
     """What would be rewritten, and what not and why. Reads files; runs nothing."""
+    sources, failed = _sources(settings)
+    stumbled: list[Failed] = []
+    while True:
+        try:
+            outcomes = _judge(sources, settings)
+        except Exception as error:
+            # whatever the rooms cannot handle costs one file; the others are judged without it
+            culprit = blame(error, sources)
+            if culprit is None:
+                raise
+            source, failure = culprit
+            stumbled.append(failure)
+            sources = tuple(each for each in sources if each is not source)
+        else:
+            return Report("find", (*outcomes, *stumbled), failures=failed)
+
+
+def _judge(sources: Sequence[SourceFile], settings: Settings) -> tuple[FileOutcome, ...]:
+    """One outcome a file."""
     from bufferize.classes import Survey
     from bufferize.decisions import decide
 
-    sources, failed = _sources(settings)
     project = Project(sources, _search_path(settings, sources))
     findings, pragmas = decide(Survey.of(project), settings)
     outcomes: list[FileOutcome] = []
@@ -57,7 +76,7 @@ def find(settings: Settings) -> Report:
             continue
         warnings = (*source.warnings, *pragmas[module].unused())
         outcomes.append(_render(source, findings.get(module, ()), warnings, settings))
-    return Report("find", tuple(outcomes), failures=failed)
+    return tuple(outcomes)
 
 
 def _sources(settings: Settings) -> tuple[tuple[SourceFile, ...], tuple[Failed, ...]]:
@@ -109,25 +128,36 @@ def _render(
 
 # -- the proof
 
+Keys = frozenset[tuple[str, str]]
+
 
 def prove(report: Report, settings: Settings, progress: Progress | None = None) -> Report:
     """Verdicts for every rewrite; what is refuted is taken back, and the rest proved again."""
-    from bufferize.verify import verify_changes
+    from bufferize.verify import find_neighbours, verify_changes
 
-    for _ in range(_ROUNDS):
+    known = tuple(o.source for o in report.outcomes if not isinstance(o, Failed))
+    sources: tuple[SourceFile, ...] = ()
+    only: Keys | None = None
+    for turn in range(_ROUNDS):
         changes = tuple(_change_of(o) for o in report.outcomes if isinstance(o, Rewritten))
         if not changes:
-            return report
-        result = verify_changes(changes, settings, progress)
-        report = replace(report, proof=result.proof)
-        outcomes, again = _with_verdicts(report.outcomes, result.verdicts, settings)
-        report = replace(report, outcomes=outcomes)
+            break
+        sources = sources or (*known, *find_neighbours(settings, known))
+        result = verify_changes(changes, settings, progress, sources, only)
+        outcomes, again = _with_verdicts(
+            report.outcomes, result.verdicts, settings, is_last=turn == _ROUNDS - 1
+        )
+        failures = (*report.failures, *result.failures)
+        report = replace(report, outcomes=outcomes, failures=failures, proof=result.proof)
         if not again:
             break
-    return replace(report, failures=(*report.failures, *result.failures))
+        only = again
+    return report
 
 
 def _change_of(outcome: Rewritten) -> FileChange:
+    from bufferize.notebooks import read_cells
+
     source = outcome.source
     module, root = module_of(source.path)
     expected = tuple(
@@ -144,41 +174,69 @@ def _change_of(outcome: Rewritten) -> FileChange:
         after=outcome.text,
         expected=expected,
         is_notebook=source.is_notebook,
+        before_cells=source.cells or (),
+        after_cells=read_cells(outcome.data, source.name)[1] if source.is_notebook else (),
     )
 
 
 def _with_verdicts(
-    outcomes: Sequence[FileOutcome], verdicts: Mapping[tuple[str, str], Verdict], settings: Settings
-) -> tuple[tuple[FileOutcome, ...], bool]:
-    """Outcomes with verdicts on their findings; whether some class must be proved once more."""
-    again = False
+    outcomes: Sequence[FileOutcome],
+    verdicts: Mapping[tuple[str, str], Verdict],
+    settings: Settings,
+    is_last: bool,
+) -> tuple[tuple[FileOutcome, ...], Keys]:
+    """Outcomes with verdicts on their findings; the classes that must be proved once more."""
+    again: set[tuple[str, str]] = set()
     changed: list[FileOutcome] = []
     for outcome in outcomes:
         if not isinstance(outcome, Rewritten):
             changed.append(outcome)
             continue
+        guilty = _find_guilty(outcome.findings, verdicts, is_last)
         findings = []
         for finding in outcome.findings:
-            verdict = verdicts.get((finding.site.name, finding.site.cls))
+            key = (finding.site.name, finding.site.cls)
+            verdict = verdicts.get(key)
             if finding.action is Action.REWRITE and verdict is not None:
-                guilty = _is_guilty(finding, verdict)
-                again |= verdict.answer is Answer.REFUTED and not guilty
-                finding = _judged(finding, verdict, guilty, settings)
+                finding = _judged(finding, verdict, finding in guilty, settings)
+                if finding.action is Action.REWRITE and _is_blamed(verdict):
+                    again.add(key)
             findings.append(finding)
         changed.append(_render(outcome.source, findings, outcome.warnings, settings))
-    return tuple(changed), again
+    return tuple(changed), frozenset(again) if not is_last else frozenset()
+
+
+def _is_blamed(verdict: Verdict) -> bool:
+    """Whether something in the class is refuted, if only another class's attribute."""
+    return any(e.answer is Answer.REFUTED for e in verdict.evidence)
+
+
+def _find_guilty(
+    findings: Sequence[Finding], verdicts: Mapping[tuple[str, str], Verdict], is_last: bool
+) -> list[Finding]:
+    """The rewrites to take back: at least one of every refuted class, so that an end is reached."""
+    guilty: list[Finding] = []
+    for key in dict.fromkeys((f.site.name, f.site.cls) for f in findings):
+        verdict = verdicts.get(key)
+        if verdict is None or verdict.answer is not Answer.REFUTED:
+            continue
+        own = [f for f in findings if (f.site.name, f.site.cls) == key]
+        named = [f for f in own if f.action is Action.REWRITE and _is_guilty(f, verdict)]
+        guilty.extend(own if is_last or not named else named)
+    return guilty
 
 
 def _is_guilty(finding: Finding, verdict: Verdict) -> bool:
     """Whether a refuting check speaks of this attribute, or of none in particular."""
-    if verdict.answer is not Answer.REFUTED:
-        return False
     blamed = {e.attribute for e in verdict.evidence if e.answer is Answer.REFUTED}
-    return finding.site.attribute in blamed or "" in blamed or not blamed
+    site = finding.site
+    own = {"", site.attribute, f"{site.module}:{site.cls}.{site.attribute}"}
+    return not blamed.isdisjoint(own)
 
 
 def _judged(finding: Finding, verdict: Verdict, guilty: bool, settings: Settings) -> Finding:
     if verdict.answer is Answer.REFUTED and not guilty:
+        # proved again without the guilty ones
         return finding
     refused = guilty or (settings.strict and verdict.answer is Answer.UNDECIDED)
     action = Action.SKIP if refused else finding.action
@@ -189,20 +247,22 @@ def verify(
     changes: Sequence[FileChange], settings: Settings, progress: Progress | None = None
 ) -> Report:
     """Verdicts for classes whose registrations differ between two versions, whoever edited them."""
-    from bufferize.verify import verify_changes
+    from bufferize.verify import find_neighbours, verify_changes
 
     if not any(change.expected for change in changes):
         return Report("verify", notes=("no class registers other buffers than before",))
-    result = verify_changes(changes, settings, progress)
+    known = discover.find_sources(settings)[0]
+    sources = (*known, *find_neighbours(settings, known))
+    result = verify_changes(changes, settings, progress, sources)
     outcomes = tuple(_verified(change, result.verdicts) for change in changes)
     return Report("verify", outcomes, failures=result.failures, proof=result.proof)
 
 
 def _verified(change: FileChange, verdicts: Mapping[tuple[str, str], Verdict]) -> FileOutcome:
     text = change.after if change.after is not None else change.before or ""
-    source = SourceFile(change.path, change.name, text.encode(), text)
-    if change.is_notebook and change.path.is_file():
-        source = discover.read_source(change.path, change.name)
+    cells = change.after_cells if change.after is not None else change.before_cells
+    own = cells if change.is_notebook else None
+    source = SourceFile(change.path, change.name, text.encode(), text, cells=own)
     findings = []
     for expected in change.expected:
         line = max(expected.line, 1)

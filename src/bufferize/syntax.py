@@ -9,6 +9,7 @@ import ast
 import re
 import sys
 import warnings
+from itertools import pairwise
 
 from bufferize.errors import UnreadableFile
 from bufferize.model import SourceFile
@@ -87,7 +88,7 @@ def parse_python(source: SourceFile) -> ast.Module:
         message = _explain(source.text, error, line)
         column = max((error.offset or 1) - 1, 0)
     except (RecursionError, MemoryError):
-        line, column = too_deep(source.text) or 1, 0
+        line, column = _deepest_line(source.text), 0
         message = "nested too deeply to be parsed: split the expression or exclude the file"
     except ValueError as error:
         line, column = _line_of_odd_character(source.text), 0
@@ -96,6 +97,21 @@ def parse_python(source: SourceFile) -> ast.Module:
     if cell is not None:
         line -= cell.line - 1
     raise UnreadableFile(message, line, column, cell.number if cell else None)
+
+
+def _deepest_line(text: str) -> int:
+    """Where the text probably nests deepest: brackets, else a chain of elif, else the longest."""
+    deep = too_deep(text)
+    if deep is not None:
+        return deep
+    if text.count("elif") > MOST_ELIFS:
+        begin = text.index("elif")
+    else:
+        starts = [0]
+        while starts[-1] < len(text):
+            starts.append(next_logical_line(text, starts[-1]))
+        begin = max(pairwise(starts), key=lambda pair: pair[1] - pair[0], default=(0, 0))[0]
+    return len(NEWLINE.findall(text, 0, begin)) + 1
 
 
 def _explain(text: str, error: SyntaxError, line: int) -> str:
