@@ -5,6 +5,7 @@ Refuses to judge whether to register at all.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -13,6 +14,15 @@ from bufferize.model import Reason
 from bufferize.tensors import values as v
 
 Opinion = tuple[bool, Reason]
+
+
+# methods that put an object into the state it is constructed in
+_SETUP = re.compile(r"_*(reset|(re)?init|(re)?build|create|make|setup)(_|iali[sz]e|$)|_apply$")
+_SETTER = re.compile(r"_*(set|load|fit|calibrate|assign|update)_?")
+_RUNNING = re.compile(
+    r"^(running|moving)_(mean|var|std|avg|average|sum|min|max|count)|^num_batches_"
+)
+_CACHE = re.compile(r"(^|_)(kv_?)?cached?($|_)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +72,17 @@ def same_as_registered(candidate: Candidate, view: ClassView, policy: Policy) ->
     return None
 
 
+def looks_like_running_statistic(
+    candidate: Candidate, view: ClassView, policy: Policy
+) -> Opinion | None:
+    """Kernels such as batch_norm update them where no Python statement shows it."""
+    if not _RUNNING.search(candidate.attribute):
+        return None
+    return _say(True, "running-statistic", "named as a running statistic: training changes it")
+
+
 def random(candidate: Candidate, view: ClassView, policy: Policy) -> Opinion | None:
-    if v.RANDOM in candidate.value.traits or v.UNINITIALISED in candidate.value.traits:
+    if v.RANDOM in candidate.value.traits:
         text = "drawn at random: a fresh construction would not reproduce it"
         return _say(True, "random", text)
     for use in view.uses(candidate.attribute):
@@ -71,6 +90,30 @@ def random(candidate: Candidate, view: ClassView, policy: Policy) -> Opinion | N
             text = f"filled at random by {use.method} at {use.where}"
             return _say(True, "random", text)
     return None
+
+
+def uninitialised(candidate: Candidate, view: ClassView, policy: Policy) -> Opinion | None:
+    if v.UNINITIALISED not in candidate.value.traits:
+        return None
+    for use in view.uses(candidate.attribute):
+        fills = use.kind in {"item-write", "in-place"} or use.relation == "fresh"
+        if fills and use.node is not candidate.node and _builds(use.function, view):
+            return None  # what fills it decides
+    text = "uninitialised memory until somebody fills it: only the state_dict brings that back"
+    return _say(True, "random", text)
+
+
+def _builds(function: str, view: ClassView) -> bool:
+    """Whether a method sets the object up: it runs in construction, or is named as if it did."""
+    return view.is_constructing(function) or _SETUP.match(function) is not None
+
+
+def looks_like_cache(candidate: Candidate, view: ClassView, policy: Policy) -> Opinion | None:
+    """Keys and values of past tokens, tables grown on demand: refilled by the next run."""
+    named = _CACHE.search(candidate.attribute) or "Cache" in candidate.cls.node.name
+    if not named or not view.uses_after(candidate.attribute):
+        return None
+    return _say(False, "cache", "a cache by its name: the next run fills it again")
 
 
 def written_from_outside(candidate: Candidate, view: ClassView, policy: Policy) -> Opinion | None:
@@ -90,7 +133,9 @@ def _sets_a_value(use: Use) -> bool:
 
 def changed_in_place(candidate: Candidate, view: ClassView, policy: Policy) -> Opinion | None:
     for use in view.uses_after(candidate.attribute):
-        if use.kind in {"augmented", "item-write", "in-place"} and not _refills(use, view):
+        if use.kind not in {"augmented", "item-write", "in-place"} or _refills(use, view):
+            continue
+        if not _SETUP.match(use.function):
             text = f"changed in place after construction, in {use.function} at {use.where}"
             return _say(True, "changed-in-place", text)
     return None
@@ -112,9 +157,21 @@ def reassigned_from_itself(candidate: Candidate, view: ClassView, policy: Policy
     return None
 
 
+def set_later(candidate: Candidate, view: ClassView, policy: Policy) -> Opinion | None:
+    """A setter gives it a value that construction does not know."""
+    for use in view.uses_after(candidate.attribute):
+        setter = _SETTER.match(use.function) and use.function not in view.forward_methods
+        if setter and use.kind == "assign" and use.relation == "fresh":
+            text = f"set to another value by {use.function} at {use.where}"
+            return _say(True, "reassigned", text)
+    return None
+
+
 def cache(candidate: Candidate, view: ClassView, policy: Policy) -> Opinion | None:
     for use in view.uses_after(candidate.attribute):
-        if use.kind == "assign" and use.relation == "fresh" and not view.updates_itself(use):
+        if use.kind != "assign" or use.relation != "fresh" or view.updates_itself(use):
+            continue
+        if use.function in view.forward_methods or not _SETUP.match(use.function):
             text = f"a cache: {use.function} computes it anew at {use.where}"
             return _say(False, "cache", text)
     return None
@@ -153,10 +210,14 @@ POLICY: tuple[Callable[[Candidate, ClassView, Policy], Opinion | None], ...] = (
     configured,
     same_as_registered,
     random,
+    uninitialised,
+    looks_like_cache,
     written_from_outside,
     changed_in_place,
     reassigned_from_itself,
+    looks_like_running_statistic,
     loaded,
+    set_later,
     cache,
     handed_in,
     recomputable,
@@ -170,6 +231,8 @@ REASONS = {
     "or in a sibling branch: the flags must agree.",
     "random": "Random draws and uninitialised memory are not reproduced by a fresh construction; "
     "only the state_dict brings them back.",
+    "running-statistic": "Running means and variances are updated in training, often inside a "
+    "kernel: they are state.",
     "written-from-outside": "Other code writes to the attribute of an instance, such as "
     "`model.mask[...] = 2`: the change would be lost on reload.",
     "changed-in-place": "A method that runs after construction changes it in place: counters, "

@@ -115,7 +115,12 @@ class ClassView:
     @cached_property
     def _called_later(self) -> frozenset[str]:
         """Methods that may run after construction, also some that the constructor calls, too."""
-        later = [m for m in self.family_methods if not self.is_constructing(m.name)]
+        later = [
+            m
+            for m in self.family_methods
+            # some constructors run forward once, to learn a shape
+            if not self.is_constructing(m.name) or m.name in {"forward", "__call__"}
+        ]
         return self.reached_by(later) - _CONSTRUCTORS
 
     def runs_later(self, function: str) -> bool:

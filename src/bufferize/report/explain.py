@@ -24,50 +24,10 @@ from bufferize.model import (
     Unchanged,
     Verdict,
 )
+from bufferize.persistence import REASONS
 from bufferize.report.json import dump
 from bufferize.report.tally import in_order, line_of, place, standing
 from bufferize.report.text import becomes, evidence_line, hazard_text, name, one_line
-
-REASONS: Mapping[str, str] = {
-    "pragma": "A comment `# bufferize: persistent=true` (or false) on the line says so.",
-    "policy": "`--persistent always` or `never`, or the configuration, says so.",
-    "same-as-registered": (
-        "The same attribute is registered elsewhere in the class's hierarchy or in a sibling "
-        "branch: the flag given there is taken."
-    ),
-    "random": (
-        "The value holds random draws: a new construction would not bring it back, so it is "
-        "persistent."
-    ),
-    "written-from-outside": (
-        "Code outside the class changes the value, as in `model.mask[...] = 2`: it is state, so "
-        "it is persistent."
-    ),
-    "changed-in-place": (
-        "The class changes the value in place after construction, as running statistics and "
-        "counters do: it is state, so it is persistent."
-    ),
-    "reassigned": (
-        "The class assigns the attribute again from its own value after construction: it is "
-        "state, so it is persistent."
-    ),
-    "cache": (
-        "The value is computed again from the inputs whenever it is needed: it is not persistent."
-    ),
-    "loaded": (
-        "The value is read from a file or another library: a new construction may not find it "
-        "again, so it is persistent."
-    ),
-    "handed-in": (
-        "The value is a tensor given to the constructor: only the caller could bring it back, so "
-        "it is persistent."
-    ),
-    "recomputable": (
-        "The value is a pure function of constructor arguments and constants: every construction "
-        "makes it again. It is not persistent, so that the state_dict, and with it every existing "
-        "checkpoint, stays as it is."
-    ),
-}
 
 
 class Kind(Text):
