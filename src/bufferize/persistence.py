@@ -118,6 +118,8 @@ def looks_like_cache(candidate: Candidate, view: ClassView, policy: Policy) -> O
 
 def written_from_outside(candidate: Candidate, view: ClassView, policy: Policy) -> Opinion | None:
     for use in view.uses_from_outside(candidate.attribute):
+        if _SETUP.match(use.function):
+            continue
         if use.changes_value or _sets_a_value(use):
             text = (
                 f"written from outside: `{use.receiver}.{use.attribute}` changes at {_place(use)}"

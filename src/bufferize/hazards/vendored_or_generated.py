@@ -69,7 +69,7 @@ def judge(candidate: Candidate, view: ClassView) -> Hazard | None:
 
 def _hazard(text: str, where: str) -> Hazard:
     remedy = "change it where it comes from"
-    return Hazard("vendored-or-generated", text, Safety.DISPLAY_ONLY, where, remedy)
+    return Hazard("vendored-or-generated", text, Safety.UNSAFE, where, remedy)
 
 
 def _header(module: Module) -> tuple[int, str] | None:

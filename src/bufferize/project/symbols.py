@@ -28,7 +28,7 @@ class ImportBinding:
 Binding = ImportBinding | ast.expr | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False, slots=True, repr=False)
 class Module:
     """One parsed file: its tree, and each top-level name with all its bindings in order."""
 
@@ -65,7 +65,7 @@ class Module:
         return self.path.name == "__init__.py"
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False, slots=True, repr=False)
 class FunctionInfo:
     module: Module
     node: FunctionNode

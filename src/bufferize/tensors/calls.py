@@ -193,12 +193,12 @@ def _call_bound(
                 call_function(method, [*first, *positional], keywords, frame, node), node, frame
             )
         return v.UNKNOWN
-    if owner.kinds & {Kind.TENSOR, Kind.PARAMETER} and owner.kinds <= {
-        Kind.TENSOR,
-        Kind.PARAMETER,
-        Kind.NONE,
-    }:
+    tensors = {Kind.TENSOR, Kind.PARAMETER, Kind.NONE}
+    if owner.kinds & {Kind.TENSOR, Kind.PARAMETER} and owner.kinds <= tensors:
         return call_tensor_method(owner, name, positional, keywords, node, frame)
+    if owner.may_be_tensor and owner.kinds <= {*tensors, Kind.UNKNOWN}:
+        value = call_tensor_method(owner, name, positional, keywords, node, frame)
+        return replace(value, kinds=value.kinds | {Kind.UNKNOWN})
     return call_container_method(owner, name, positional, node, frame)
 
 
@@ -251,10 +251,7 @@ def _run_body(node: ast.FunctionDef | ast.AsyncFunctionDef, inner: Frame, promis
         return v.sequence_of(v.UNKNOWN)
     returned = [*inner.returned, *([v.NONE] if falls else [])]
     value = v.join_all(returned) if returned else promised
-    # an annotation fills what the body leaves open, and is never believed over it
-    if value.kinds == {Kind.UNKNOWN} and Kind.UNKNOWN not in promised.kinds:
-        return replace(promised, traits=promised.traits | (value.traits & v.CARRIED))
-    return value
+    return v.filled(value, promised)
 
 
 def _join_exits(inner: Frame, falls: bool) -> None:

@@ -234,7 +234,8 @@ def _binary(node: ast.BinOp, frame: Frame) -> Value:
 def combine(left: Value, right: Value, node: ast.AST, frame: Frame) -> Value:
     """`left op right`."""
     tensors = [x for x in (left, right) if x.kinds & {Kind.TENSOR, Kind.PARAMETER}]
-    if tensors and all(x.kinds <= {Kind.TENSOR, Kind.PARAMETER, Kind.NONE} for x in tensors):
+    # one operand that surely is a tensor makes the result one, whatever the other is
+    if any(x.kinds <= {Kind.TENSOR, Kind.PARAMETER, Kind.NONE} for x in tensors):
         return _arithmetic(left, right, node, frame)
     traits = (left.traits | right.traits) & v.CARRIED
     kinds = left.kinds | right.kinds

@@ -170,9 +170,7 @@ def join(left: Value, right: Value) -> Value:
     """What holds on either of two paths."""
     if left is right or left == right:
         return left
-    items = None
-    if left.items is not None and right.items is not None and len(left.items) == len(right.items):
-        items = tuple(join(a, b) for a, b in zip(left.items, right.items, strict=True))
+    items = _join_items(left, right)
     # a trait that only one branch has still may hold; ZERO_DIM must hold on every tensor branch
     traits = left.traits | right.traits
     both = left.may_be_tensor and right.may_be_tensor
@@ -183,13 +181,29 @@ def join(left: Value, right: Value) -> Value:
         left.kinds | right.kinds,
         traits,
         items=items,
-        keys=left.keys if items is not None and left.keys == right.keys else None,
+        keys=(left.keys or right.keys) if items is not None else None,
         element=_join_elements(left, right) if items is None else None,
         ref=left.ref if _same(left.ref, right.ref) else _choice(left, right),
         storage=left.storage | right.storage,
         constant=left.constant if _same(left.constant, right.constant) else ...,
         chain=chain,
     )
+
+
+def _join_items(left: Value, right: Value) -> tuple[Value, ...] | None:
+    """Element by element; an unknown side leaves the other's elements open, each for itself."""
+    if left.items is not None and right.items is not None:
+        if len(left.items) != len(right.items) or left.keys != right.keys:
+            return None
+        return tuple(join(a, b) for a, b in zip(left.items, right.items, strict=True))
+    for known, other in ((left, right), (right, left)):
+        if known.items is not None and other.kinds <= {Kind.UNKNOWN, Kind.NONE}:
+            return (
+                tuple(join(item, UNKNOWN) for item in known.items)
+                if other.is_unknown
+                else known.items
+            )
+    return None
 
 
 def _choice(left: Value, right: Value) -> Choice | None:
@@ -216,6 +230,24 @@ def _join_elements(left: Value, right: Value) -> Value | None:
     if not elements or (left.items is None and left.element is None and left.kinds != {Kind.NONE}):
         return None
     return join_all(elements)
+
+
+def filled(value: Value, promised: Value) -> Value:
+    """`value`, with what an annotation promises where the body leaves it open.
+
+    An annotation is never believed over what the body shows.
+    """
+    if value.items is not None and promised.items is not None and value.keys is None:
+        if len(value.items) == len(promised.items):
+            pairs = zip(value.items, promised.items, strict=True)
+            return replace(value, items=tuple(filled(a, b) for a, b in pairs))
+    if Kind.UNKNOWN not in value.kinds or Kind.UNKNOWN in promised.kinds:
+        return value
+    kinds = (value.kinds - {Kind.UNKNOWN}) | promised.kinds
+    carried = value.traits & CARRIED
+    if value.kinds == {Kind.UNKNOWN}:
+        return replace(promised, traits=promised.traits | carried, storage=value.storage)
+    return replace(value, kinds=kinds)
 
 
 def join_all(values: Iterable[Value]) -> Value:
