@@ -286,6 +286,9 @@ class FileChange:
     after: str | None
     expected: tuple[Expected, ...] = ()
     is_notebook: bool = False
+    # the cells of a notebook on either side, by which places in it are told
+    before_cells: tuple[Cell, ...] = ()
+    after_cells: tuple[Cell, ...] = ()
     # why the version after cannot be read (then `after` is None): reported, not proved
     problem: Failed | None = None
 

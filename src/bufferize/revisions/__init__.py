@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bufferize.discover import display_name, find_paths, stdin_source
 from bufferize.errors import UnreadableFile
-from bufferize.model import Failed, FileChange
+from bufferize.model import Failed, FileChange, SourceFile
 from bufferize.revisions.git import Entry, Repository
 from bufferize.revisions.registered import find_promises
 from bufferize.settings import Settings
@@ -106,21 +106,24 @@ def make_change(path: Path, before: bytes | None, after: bytes | None) -> FileCh
     name = display_name(path)
     old, _ = read_side(path, name, before)
     new, problem = read_side(path, name, after)
-    expected = find_promises(old, new) if not problem else ()
+    texts = [side.text if side else None for side in (old, new)]
+    expected = find_promises(*texts) if not problem else ()
     return FileChange(
         path=path,
         name=name,
         module=module,
         root=root,
-        before=old,
-        after=new,
+        before=texts[0],
+        after=texts[1],
         expected=expected,
         is_notebook=path.suffix == ".ipynb",
+        before_cells=(old and old.cells) or (),
+        after_cells=(new and new.cells) or (),
         problem=problem,
     )
 
 
-def read_side(path: Path, name: str, data: bytes | None) -> tuple[str | None, Failed | None]:
+def read_side(path: Path, name: str, data: bytes | None) -> tuple[SourceFile | None, Failed | None]:
     """One version's Python text. A version that cannot be read is as good as none, and is named."""
     if data is None:
         return None, None
@@ -129,4 +132,4 @@ def read_side(path: Path, name: str, data: bytes | None) -> tuple[str | None, Fa
         parse_python(source)
     except UnreadableFile as error:
         return None, Failed(name, str(error), error.line, error.column, error.cell)
-    return source.text, None
+    return source, None

@@ -6,6 +6,7 @@ loads neither torch nor libcst; user code runs in child processes only.
 
 from __future__ import annotations
 
+from bufferize.verify.neighbours import find_neighbours
 from bufferize.verify.run import VerifyResult, verify_changes
 
-__all__ = ["VerifyResult", "verify_changes"]
+__all__ = ["VerifyResult", "find_neighbours", "verify_changes"]

@@ -33,7 +33,7 @@ def mine_cases(
     wanted: Collection[Key], sources: Sequence[SourceFile], root: Path, settings: Settings
 ) -> dict[Key, tuple[Case, ...]]:
     """Cases for every wanted (module, qualname), best first, at most `MOST_CASES` mined ones."""
-    reader = _Reader(wanted, sources, root)
+    reader = Reader(wanted, sources, root)
     mined: dict[Key, list[Mined]] = {key: [] for key in wanted}
     for page in reader.pages():
         for found in mine_page(page, reader.callees):
@@ -88,7 +88,7 @@ class _Parsed:
     imports: Imports
 
 
-class _Reader:
+class Reader:
     """Parses each file that names a wanted class, once."""
 
     def __init__(self, wanted: Collection[Key], sources: Sequence[SourceFile], root: Path) -> None:
@@ -109,9 +109,9 @@ class _Reader:
 
     def pages(self) -> Iterator[Page]:
         for path, source in self.sources.items():
-            if not self._names_one(source.text):
+            if not self.names_one(source.text):
                 continue
-            parsed = self._parse(path)
+            parsed = self.parse(path)
             if parsed is None:
                 continue
             yield self._page(path, source, parsed)
@@ -119,16 +119,16 @@ class _Reader:
                 yield from self._docstrings(path, source, parsed)
         yield from self._documents()
 
-    def _names_one(self, text: str) -> bool:
+    def names_one(self, text: str) -> bool:
         if len(self.names) <= 20:
             return any(name in text for name in self.names)
         return not self.names.isdisjoint(WORD.findall(text))
 
     def _imports_of(self, path: Path) -> Imports | None:
-        parsed = self._parse(path)
+        parsed = self.parse(path)
         return parsed.imports if parsed else None
 
-    def _parse(self, path: Path) -> _Parsed | None:
+    def parse(self, path: Path) -> _Parsed | None:
         if path not in self.parsed:
             source = self.sources.get(path)
             self.parsed[path] = _parse(source.text, path, self._top_of(path)) if source else None
@@ -139,11 +139,11 @@ class _Reader:
         above = [top for top in self.tops.values() if top in path.parents]
         return max(above, key=lambda top: len(top.parts), default=self.root)
 
-    def _home_of(self, path: Path) -> frozenset[Key]:
+    def home_of(self, path: Path) -> frozenset[Key]:
         return frozenset(key for key, home in self.homes.items() if home == path)
 
     def _page(self, path: Path, source: SourceFile, parsed: _Parsed) -> Page:
-        home_of = self._home_of(path)
+        home_of = self.home_of(path)
         return Page(
             path=path,
             name=source.name,
@@ -162,12 +162,12 @@ class _Reader:
             if not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)):
                 continue
             text = node.value.value
-            if not isinstance(text, str) or not self._names_one(text):
+            if not isinstance(text, str) or not self.names_one(text):
                 continue
             page = self._prose(path, source.name, text, node.lineno - 1)
             if page is not None:
                 # examples in a docstring take the names of their module for granted
-                yield replace(page, namespace=given, home_of=self._home_of(path), is_prose=True)
+                yield replace(page, namespace=given, home_of=self.home_of(path), is_prose=True)
 
     def _documents(self) -> Iterator[Page]:
         for path in _documents(self.root):
@@ -175,7 +175,7 @@ class _Reader:
                 text = path.read_bytes()[:MOST_BYTES].decode("utf-8", "replace")
             except OSError:
                 continue
-            if self._names_one(text):
+            if self.names_one(text):
                 name = path.relative_to(self.root).as_posix()
                 if page := self._prose(path, name, text, 0):
                     yield page

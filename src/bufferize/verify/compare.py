@@ -19,14 +19,17 @@ from bufferize.verify.behaviour import (
     find_old_error,
     say_equal,
 )
+from bufferize.verify.heirs import Heir
 from bufferize.verify.levels import (
     Fact,
     Pair,
     check_builds,
     check_moves,
     check_state,
+    find_promises,
     say_failure,
 )
+from bufferize.verify.naming import split_address
 from bufferize.verify.plan import ClassPlan, Plan, expected_keys, is_tensor
 
 # What a level is called in the facts, and how it is checked; in order.
@@ -146,18 +149,14 @@ def _pair_up(
     whole: Plan, plan: ClassPlan, control: Observation, candidate: Observation
 ) -> list[Pair]:
     own = tuple(dict.fromkeys(expected.attribute for expected in plan.expected))
-    return [
-        Pair(
-            control.of_case(index),
-            candidate.of_case(index),
-            plan.address,
-            whole.written,
-            own,
-            plan.contradictions,
-        )
-        for index in range(len(control.chosen))
-        if "failure" not in control.of_case(index).get("builds", {"failure": None})
-    ]
+    pairs = []
+    for index in range(len(control.chosen)):
+        old, new = control.of_case(index), candidate.of_case(index)
+        if "failure" not in old.get("builds", {"failure": None}):
+            promises = find_promises(old, new)
+            pair = Pair(old, new, plan.address, whole.written, own, promises, plan.contradictions)
+            pairs.append(pair)
+    return pairs
 
 
 def _climb(
@@ -203,7 +202,7 @@ def _last_word(judgement: _Judgement, pairs: list[Pair]) -> Verdict:
     idle = [s for s in judgement.plan.touched if s.first not in judgement.executed]
     if idle:
         more = f" and {len(idle) - 1} more" if len(idle) > 1 else ""
-        because = f"no case runs line {idle[0].first}, `{idle[0].text}`{more}"
+        because = f"no case runs {idle[0].where}, `{idle[0].text}`{more}"
         return judgement.undecided(because, suggestion=suggest(judgement.plan))
     return judgement.verdict(Answer.CONFIRMED)
 
@@ -284,6 +283,14 @@ def _with_particulars(verdict: Verdict, pairs: list[Pair], control: Observation)
     return replace(verdict, cases=said, device=device, old_error=error)
 
 
+def say_inherited(verdict: Verdict, heir: Heir, plan: ClassPlan, alone: Verdict) -> Verdict:
+    """The verdict on a subclass counts for what it inherits; the evidence says so."""
+    text = f"proved through its subclass {heir.cls}, for {plan.cls} alone: {alone.because}"
+    first = Evidence(Level.IMPORTS, Answer.CONFIRMED, text)
+    cases = f"{verdict.cases}, as {heir.cls}"
+    return replace(verdict, evidence=(first, *verdict.evidence), cases=cases)
+
+
 def blame_others(
     classes: Sequence[ClassPlan], verdicts: Mapping[tuple[str, str], Verdict]
 ) -> dict[tuple[str, str], Verdict]:
@@ -291,8 +298,8 @@ def blame_others(
     judged = dict(verdicts)
     owners = {plan.address: plan for plan in classes}
     for plan in classes:
-        verdict = judged[plan.key]
-        if verdict.answer is not Answer.REFUTED:
+        verdict = judged.get(plan.key)
+        if verdict is None or verdict.answer is not Answer.REFUTED:
             continue
         refuting = [e for e in verdict.evidence if e.answer is Answer.REFUTED]
         foreign = [(owner, e) for e in refuting if (owner := _owner_of(e, owners)) is not None]
@@ -302,17 +309,19 @@ def blame_others(
         because = f"it holds {names}, which is refuted"
         judged[plan.key] = replace(verdict, answer=Answer.UNDECIDED, because=because)
         for owner, evidence in foreign:
-            judged[owner.key] = _convict(judged[owner.key], evidence, plan)
+            judged[owner.key] = _convict(judged.get(owner.key), evidence, plan)
     return judged
 
 
 def _owner_of(evidence: Evidence, owners: Mapping[str, ClassPlan]) -> ClassPlan | None:
-    return owners.get(evidence.attribute.rpartition(".")[0])
+    return owners.get(split_address(evidence.attribute)[0])
 
 
-def _convict(verdict: Verdict, evidence: Evidence, where: ClassPlan) -> Verdict:
+def _convict(verdict: Verdict | None, evidence: Evidence, where: ClassPlan) -> Verdict:
+    # a class that was proved in an earlier round has no verdict in this one
+    verdict = verdict or Verdict(Answer.UNDECIDED, evidence.level)
     text = f"inside {where.cls}: {evidence.text}"
-    attribute = evidence.attribute.rpartition(".")[2]
+    attribute = split_address(evidence.attribute)[1]
     own = Evidence(evidence.level, Answer.REFUTED, text, attribute)
     because = verdict.because if verdict.answer is Answer.REFUTED else text
     return replace(

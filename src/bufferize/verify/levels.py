@@ -7,11 +7,13 @@ and how a verdict is made of evidence.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from bufferize.model import Answer, Evidence, Level
+from bufferize.verify.naming import find_named, is_pattern
 from bufferize.verify.plan import expected_keys, is_tensor
 
 Fact = Mapping[str, Any]
@@ -32,12 +34,9 @@ class Pair:
     written: frozenset[tuple[str, str]]
     # attributes of the class that were rewritten, and those with two different flags
     own: tuple[str, ...]
+    # paths of rewritten attributes: flag, class and attribute
+    promises: Mapping[str, Fact]
     contradictions: tuple[str, ...] = ()
-
-    @property
-    def promises(self) -> Mapping[str, Fact]:
-        found: Mapping[str, Fact] = self.old["builds"]["rewritten"]
-        return found
 
     def guilty(self, path: str) -> str:
         """The rewritten attribute behind `path`; of another class by its full address."""
@@ -49,6 +48,29 @@ class Pair:
 
     def refute(self, level: Level, text: str, path: str = "") -> Evidence:
         return Evidence(level, Answer.REFUTED, text, self.guilty(path))
+
+
+def find_promises(old: Mapping[str, Fact], new: Mapping[str, Fact]) -> dict[str, Fact]:
+    """The rewritten paths; of what a pattern such as '{name}' fits, those that became buffers."""
+    fitting: Mapping[str, Fact] = old["builds"]["rewritten"]
+    before, after = old["builds"]["attributes"], new.get("builds", {}).get("attributes", {})
+
+    def became_buffer(path: str) -> bool:
+        was, now = before.get(path, {}).get("kind"), after.get(path, {}).get("kind", "")
+        return was == "plain" and str(now).endswith("buffer")
+
+    registered = {_group(fact) for path, fact in fitting.items() if became_buffer(path)}
+    return {
+        path: fact
+        for path, fact in fitting.items()
+        if not is_pattern(fact["attribute"])
+        or became_buffer(path)
+        or (_group(fact) not in registered and before.get(path, {}).get("kind") == "plain")
+    }
+
+
+def _group(fact: Fact) -> tuple[str, str]:
+    return fact["of"], fact["attribute"]
 
 
 def say_failure(failure: Fact) -> str:
@@ -76,7 +98,8 @@ def compare_failures(
 
 
 def _named_in(text: str, names: Iterable[str]) -> str:
-    named = [name for name in names if f"'{name}'" in text or f'"{name}"' in text]
+    quoted = re.findall(r"['\"](\w+)['\"]", text)
+    named = [name for name in names if find_named(name, quoted)]
     return named[0] if len(named) == 1 else ""
 
 

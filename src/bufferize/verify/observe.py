@@ -11,7 +11,6 @@ from __future__ import annotations
 import copy
 import io
 import pickle
-import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -24,6 +23,7 @@ from torch import nn
 
 from bufferize.model import Case
 from bufferize.verify import describe, exercise
+from bufferize.verify.naming import find_named, is_pattern
 from bufferize.verify.scene import Refusal, Scene, Search, Tracer, describe_failure, reseed
 
 if TYPE_CHECKING:
@@ -147,11 +147,14 @@ def _address(cls: type) -> str:
 
 def _names_like(attribute: str, module: nn.Module) -> list[str]:
     """The names that an attribute stands for: an f-string such as 'mask{i}' for several."""
-    if "{" not in attribute:
+    if not is_pattern(attribute):
         return [attribute]
-    parts = re.split(r"\{[^{}]*\}", attribute)
-    pattern = re.compile("(.+)".join(re.escape(part) for part in parts))
-    return [name for name, _ in describe.members(module) if pattern.fullmatch(name)]
+    held = {
+        name
+        for name, value in describe.members(module)
+        if isinstance(value, torch.Tensor) and name not in module._parameters
+    }
+    return find_named(attribute, sorted(held))
 
 
 class Look:

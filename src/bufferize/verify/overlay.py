@@ -12,7 +12,7 @@ import ast
 import linecache
 import sys
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from importlib.util import spec_from_file_location
@@ -29,6 +29,25 @@ class WorldFile(TypedDict):
     root: str
     text: str | None
     notebook: bool
+    # of a notebook: number, first line and count of lines of each cell
+    cells: list[tuple[int, int, int]]
+
+
+# path -> cells, of the notebooks of the world that is installed
+_CELLS: dict[str, list[tuple[int, int, int]]] = {}
+
+
+def say_place(path: str, line: int) -> str:
+    """A place as people look it up: 'm.py:12', 'lesson.ipynb cell 3:12'."""
+    return f"{PurePath(path).name}{say_line(_CELLS.get(path, ()), line)}"
+
+
+def say_line(cells: Iterable[tuple[int, int, int]], line: int) -> str:
+    """':12' in a plain file, ' cell 3:12' in a notebook."""
+    for number, first, count in cells:
+        if first <= line < first + count:
+            return f" cell {number}:{line - first + 1}"
+    return f":{line}"
 
 
 class _TextLoader(SourceFileLoader):
@@ -71,7 +90,7 @@ def run_definitions(text: str, path: str, namespace: dict[str, object]) -> None:
                 exec(code, namespace)
             except Exception as error:
                 last = traceback.format_exception_only(type(error), error)[-1].strip()
-                failures.append(f"line {statement.lineno}: {last}")
+                failures.append(f"{say_place(path, statement.lineno)}: {last}")
     namespace["__failed_cells__"] = failures
 
 
@@ -130,6 +149,7 @@ class Overlay(MetaPathFinder):
 def install_overlay(files: Sequence[WorldFile], home: str) -> Callable[[], None]:
     """Make the world importable; gives back the way to take it out again."""
     finder = Overlay(files, home)
+    _CELLS.update((file["path"], file["cells"]) for file in files if file["cells"])
     roots = [home, *dict.fromkeys(f["root"] for f in files if f["root"] != home)]
     sys.meta_path.insert(0, finder)
     sys.path[:0] = roots

@@ -11,12 +11,14 @@ import ast
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from bufferize.model import Case, Expected, FileChange, SourceFile
+from bufferize.model import Case, Cell, Expected, FileChange, SourceFile
 from bufferize.settings import Settings
 from bufferize.verify.cases import mine_cases
+from bufferize.verify.heirs import Heir, find_heirs
 from bufferize.verify.overlay import WorldFile
 from bufferize.verify.touched import Statement, find_touched
 
+MOST_HEIRS = 3
 _CONSTRUCTORS = frozenset({"__init__", "__post_init__", "__new__"})
 
 
@@ -33,6 +35,13 @@ class ClassPlan:
     touched: tuple[Statement, ...] = ()
     path: str = ""
     cases: tuple[Case, ...] = ()
+    # subclasses, each with its cases, to be proved in its stead where that fails
+    heirs: tuple[tuple[Heir, tuple[Case, ...]], ...] = ()
+
+    @property
+    def subject(self) -> Heir:
+        """The class itself, as what is to be built."""
+        return Heir(self.module, self.cls, self.root)
 
     @property
     def key(self) -> tuple[str, str]:
@@ -83,14 +92,28 @@ def make_plan(
     """State the classes, their promises and their cases."""
     classes = [_plan_class(change, cls) for change in changes for cls in _classes_of(change)]
     known = [*sources, *_as_sources(changes, sources)]
-    wanted = {(plan.module, plan.cls) for plan in classes}
+    wanted = {plan.subject.key for plan in classes}
+    importable = {change.path.resolve() for change in changes}
+    heirs = find_heirs(wanted, known, settings.root, importable)
+    heirs = {key: found[:MOST_HEIRS] for key, found in heirs.items()}
+    wanted |= {heir.key for found in heirs.values() for heir in found}
     mined = mine_cases(wanted, known, settings.root, settings)
+    names = {expected.attribute for change in changes for expected in change.expected}
     return Plan(
-        classes=tuple(replace(p, cases=mined.get((p.module, p.cls), ())) for p in classes),
-        before=tuple(_world_file(change, change.before) for change in changes),
-        after=tuple(_world_file(change, change.after) for change in changes),
+        classes=tuple(
+            replace(
+                plan,
+                cases=mined[plan.subject.key],
+                heirs=tuple((heir, mined[heir.key]) for heir in heirs[plan.subject.key]),
+            )
+            for plan in classes
+        ),
+        before=tuple(_world_file(c, c.before, c.before_cells) for c in changes),
+        after=tuple(_world_file(c, c.after, c.after_cells) for c in changes),
         promises=tuple((change, e) for change in changes for e in change.expected),
-        written=frozenset().union(*(_find_written(source) for source in known)),
+        written=frozenset().union(
+            *(_find_written(source) for source in known if _names_one(source.text, names))
+        ),
     )
 
 
@@ -106,18 +129,19 @@ def _plan_class(change: FileChange, cls: str) -> ClassPlan:
         str(change.root.resolve()),
         cls,
         expected,
-        find_touched(change.before, change.after, cls),
+        find_touched(change.before, change.after, cls, change.before_cells),
         str(change.path.resolve()),
     )
 
 
-def _world_file(change: FileChange, text: str | None) -> WorldFile:
+def _world_file(change: FileChange, text: str | None, cells: Sequence[Cell]) -> WorldFile:
     return {
         "module": change.module,
         "path": str(change.path.resolve()),
         "root": str(change.root.resolve()),
         "text": text,
         "notebook": change.is_notebook,
+        "cells": [(cell.number, cell.line, cell.lines) for cell in cells],
     }
 
 
@@ -126,11 +150,23 @@ def _as_sources(changes: Iterable[FileChange], sources: Sequence[SourceFile]) ->
     known = {source.path.resolve() for source in sources}
     return [
         SourceFile(
-            change.path, change.name, text.encode(), text, cells=() if change.is_notebook else None
+            change.path,
+            change.name,
+            text.encode(),
+            text,
+            cells=_cells_of(change) if change.is_notebook else None,
         )
         for change in changes
         if change.path.resolve() not in known and (text := change.before or change.after)
     ]
+
+
+def _cells_of(change: FileChange) -> tuple[Cell, ...]:
+    return change.before_cells if change.before else change.after_cells
+
+
+def _names_one(text: str, names: Iterable[str]) -> bool:
+    return any(name.partition("{")[0] in text for name in names)
 
 
 def _find_written(source: SourceFile) -> frozenset[tuple[str, str]]:

@@ -11,28 +11,31 @@ import contextlib
 import json
 import os
 import signal
-import subprocess
-import sys
 import tempfile
-import threading
-import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from queue import Empty, SimpleQueue
+from queue import Empty
 from typing import Any
 
 from bufferize.errors import BufferizeError
-from bufferize.model import Answer, Failed, FileChange, Level, SourceFile, Verdict
+from bufferize.model import Answer, Case, Failed, FileChange, Level, SourceFile, Verdict
 from bufferize.settings import Settings
-from bufferize.verify.compare import Observation, blame_others, find_flaw, judge, judge_control
+from bufferize.verify.compare import (
+    Observation,
+    blame_others,
+    find_flaw,
+    judge,
+    judge_control,
+    say_inherited,
+)
+from bufferize.verify.heirs import Heir
 from bufferize.verify.plan import ClassPlan, Plan, make_plan
+from bufferize.verify.process import Warm
 
-WORKER = Path(__file__).with_name("worker.py")
 # User code may take the warm process down with it (by killing its parent): so often we start anew.
 MOST_STARTS = 5
-# How long torch may take to be imported, and the warm process to say what it saw after a deadline.
-PATIENCE = 300.0
+# How long the warm process may take to say what it saw after a deadline.
 GRACE = 30.0
 
 Progress = Callable[[int, int], None]
@@ -54,13 +57,19 @@ def verify_changes(
     settings: Settings,
     progress: Progress | None = None,
     sources: Sequence[SourceFile] = (),
+    only: Collection[tuple[str, str]] | None = None,
 ) -> VerifyResult:
-    """Prove every rewritten class; raises BufferizeError where nothing can be proved at all."""
+    """Prove every rewritten class; raises BufferizeError where nothing can be proved at all.
+
+    `sources` are files that may show how the classes are used; `only` names the classes to prove
+    by (FileChange.name, class) where not all are to be.
+    """
     if not any(change.expected for change in changes):
         return VerifyResult({})
     plan = make_plan(changes, sources, settings)
     with tempfile.TemporaryDirectory(prefix="bufferize-", ignore_cleanup_errors=True) as folder:
-        proof = _Proof(plan, settings, Path(folder))
+        classes = [c for c in plan.classes if only is None or c.key in only]
+        proof = _Proof(plan, classes, settings, Path(folder))
         try:
             verdicts = proof.run(progress or (lambda done, total: None))
         finally:
@@ -69,110 +78,6 @@ def verify_changes(
     where = f", device {', '.join(devices)}" if devices else ""
     known = proof.warm.known
     return VerifyResult(verdicts, f"torch {known['torch']}, Python {known['python']}{where}")
-
-
-class _Warm:
-    """The warm process, started anew when it dies."""
-
-    def __init__(self, plan: Plan, settings: Settings, folder: Path) -> None:
-        self.setup = {
-            "worlds": {"before": plan.before, "after": plan.after},
-            "timeout": settings.timeout,
-            "memory": settings.memory,
-            "device": settings.device,
-        }
-        self.python = str(settings.python or sys.executable)
-        self.log = folder / "warm.txt"
-        self.messages: SimpleQueue[tuple[int, dict[str, Any] | None]] = SimpleQueue()
-        self.starts = 0
-        self.known: dict[str, str] = {}
-        self._process: subprocess.Popen[bytes] | None = None
-        self._pipe = -1
-
-    def start(self) -> None:
-        """Start it and wait until torch is there."""
-        self.starts += 1
-        theirs, self._pipe = os.pipe()
-        answers, answering = os.pipe()
-        command = [self.python, str(WORKER), str(theirs), str(answering)]
-        environment = {**os.environ, "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}
-        try:
-            with self.log.open("ab") as log:
-                self._process = subprocess.Popen(
-                    command,
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    pass_fds=(theirs, answering),
-                    env=environment,
-                    start_new_session=True,
-                )
-        except OSError as error:
-            os.close(answers)
-            raise BufferizeError(f"{self.python}: cannot be started: {error.strerror}") from error
-        finally:
-            os.close(theirs)
-            os.close(answering)
-        reader = threading.Thread(target=self._listen, args=(answers, self.starts), daemon=True)
-        reader.start()
-        self.send(self.setup)
-        self._await_ready()
-
-    def _listen(self, answers: int, start: int) -> None:
-        with os.fdopen(answers, "rb") as lines:
-            for line in lines:
-                try:
-                    self.messages.put((start, json.loads(line)))
-                except ValueError:
-                    continue
-        self.messages.put((start, None))
-
-    def _await_ready(self) -> None:
-        try:
-            message = self.receive(PATIENCE)
-        except Empty:
-            message = None
-        if message is not None and "ready" in message:
-            self.known = message["ready"]
-            return
-        self.stop()
-        if message is not None and "cannot" in message:
-            raise BufferizeError(
-                f"{self.python}: the proof needs torch there ({message['cannot']}); "
-                'run pip install "bufferize[verify]", or name another interpreter with --python'
-            )
-        said = self.log.read_text("utf-8", "replace").strip().splitlines()[-1:]
-        raise BufferizeError(
-            f"{self.python}: the process that runs the proof did not start: {''.join(said)}"
-        )
-
-    def send(self, message: Mapping[str, Any]) -> None:
-        data = json.dumps(message).encode() + b"\n"
-        try:
-            while data:
-                data = data[os.write(self._pipe, data) :]
-        except BrokenPipeError:
-            # `receive` hears of its end
-            return
-
-    def receive(self, timeout: float) -> dict[str, Any] | None:
-        """The next message; None when the process has died. Raises Empty."""
-        deadline = time.monotonic() + timeout
-        while True:
-            start, message = self.messages.get(timeout=max(0.0, deadline - time.monotonic()))
-            if start == self.starts:
-                return message
-
-    def stop(self) -> None:
-        if self._process is None:
-            return
-        os.close(self._pipe)
-        try:
-            self._process.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._process = None
 
 
 # A class's proof asks for one observation after the other, and ends in a verdict.
@@ -195,11 +100,14 @@ class _Task:
 class _Proof:
     """All classes of one run."""
 
-    def __init__(self, plan: Plan, settings: Settings, folder: Path) -> None:
+    def __init__(
+        self, plan: Plan, classes: Sequence[ClassPlan], settings: Settings, folder: Path
+    ) -> None:
         self.plan = plan
+        self.classes = classes
         self.settings = settings
         self.folder = folder
-        self.warm = _Warm(plan, settings, folder)
+        self.warm = Warm(plan, settings, folder)
         self.under_way: dict[int, _Task] = {}
         # under way when the warm process died: tried again, one at a time
         self.suspects: list[_Task] = []
@@ -207,7 +115,7 @@ class _Proof:
         self._last_job = 0
 
     def run(self, progress: Progress) -> dict[tuple[str, str], Verdict]:
-        waiting = list(self.plan.classes)
+        waiting = list(self.classes)
         self.warm.start()
         while waiting or self.under_way or self.suspects:
             if self.suspects and not self.under_way:
@@ -215,8 +123,8 @@ class _Proof:
             while waiting and not self.suspects and len(self.under_way) < self.settings.jobs:
                 self._begin(waiting.pop(0))
             self._hear()
-            progress(len(self.verdicts), len(self.plan.classes))
-        ordered = {plan.key: self.verdicts[plan.key] for plan in self.plan.classes}
+            progress(len(self.verdicts), len(self.classes))
+        ordered = {plan.key: self.verdicts[plan.key] for plan in self.classes}
         return blame_others(self.plan.classes, ordered)
 
     def _begin(self, plan: ClassPlan) -> None:
@@ -285,14 +193,25 @@ class _Proof:
                 self.suspects.append(task)
 
     def _prove(self, plan: ClassPlan) -> _Steps:
+        """The class itself, or where that settles nothing a subclass in its stead."""
+        verdict = yield from self._prove_as(plan, plan.subject, plan.cases)
+        if verdict.answer is not Answer.UNDECIDED:
+            return verdict
+        for heir, cases in plan.heirs:
+            other = yield from self._prove_as(plan, heir, cases)
+            if other.answer is not Answer.UNDECIDED:
+                return say_inherited(other, heir, plan, verdict)
+        return verdict
+
+    def _prove_as(self, plan: ClassPlan, subject: Heir, cases: Sequence[Case]) -> _Steps:
         """Control, control again, candidate version; the control finds the cases."""
-        exchange = self.folder / f"exchange-{len(self.verdicts)}-{self._last_job}"
+        exchange = self.folder / f"exchange-{self._last_job}-{len(self.verdicts)}"
         exchange.mkdir()
         offered = [
             {"source": c.source, "construct": c.construct, "inputs": c.inputs, "setup": c.setup}
-            for c in plan.cases
+            for c in cases
         ]
-        ask = _Asker(self.plan, plan, self.settings, str(exchange))
+        ask = _Asker(self.plan, plan, subject, self.settings, str(exchange))
         control = yield ask("before", offered, replay=False)
         verdict = judge_control(plan, control)
         if verdict is not None:
@@ -317,6 +236,7 @@ class _Asker:
 
     whole: Plan
     plan: ClassPlan
+    subject: Heir
     settings: Settings
     exchange: str
 
@@ -325,9 +245,9 @@ class _Asker:
     ) -> dict[str, Any]:
         return {
             "world": world,
-            "module": self.plan.module,
-            "root": self.plan.root,
-            "cls": self.plan.cls,
+            "module": self.subject.module,
+            "root": self.subject.root,
+            "cls": self.subject.cls,
             "path": self.plan.path,
             "touched": [[statement.first, statement.last] for statement in self.plan.touched],
             "seed": self.settings.seed,
@@ -335,7 +255,7 @@ class _Asker:
             "cases": cases,
             "replay": replay,
             "on_device": on_device,
-            "rewritten": self.whole.rewritten_for(self.plan.root),
+            "rewritten": self.whole.rewritten_for(self.subject.root),
             "exchange": self.exchange,
         }
 

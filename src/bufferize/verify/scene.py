@@ -23,6 +23,9 @@ from torch import nn
 
 from bufferize.model import Case
 from bufferize.verify import describe
+from bufferize.verify.device.stray import DeviceMismatch
+from bufferize.verify.naming import find_named
+from bufferize.verify.overlay import say_place
 from bufferize.verify.synthesis import probe_inputs, synthesise_cases
 
 _MOST_TRIES = 12
@@ -45,8 +48,10 @@ class Failure(TypedDict):
 def describe_failure(error: BaseException) -> Failure:
     text = " ".join(str(error).split())
     frames = [f for f in traceback.extract_tb(error.__traceback__) if _is_users(f.filename)]
-    where = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
-    return {"type": type(error).__name__, "text": text[:400], "where": where}
+    where = say_place(frames[-1].filename, frames[-1].lineno or 0) if frames else ""
+    # as torch itself calls it
+    kind = RuntimeError if isinstance(error, DeviceMismatch) else type(error)
+    return {"type": kind.__name__, "text": text[:400], "where": where}
 
 
 def _is_users(filename: str) -> bool:
@@ -213,7 +218,8 @@ class Search:
                     self.unrun.append(case)
                     return
         alive = {p.rpartition(".")[2].partition("[")[0] for p in describe.find_tensors(module)}
-        news = self.missing & {*alive, *self.tracer.seen}
+        named = {a for a in self.missing if isinstance(a, str) and find_named(a, alive)}
+        news = named | (self.missing & self.tracer.seen)
         if news or not self.chosen or case.source == "configuration":
             self.chosen.append(case)
             self.executed |= self.tracer.seen

@@ -7,9 +7,12 @@ run anything: text and trees only.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
+from functools import lru_cache
+
+from bufferize.model import Cell
 
 # These leave no trace when they run.
 _SILENT = (ast.Pass, ast.Global, ast.Nonlocal, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
@@ -22,9 +25,13 @@ class Statement:
     first: int
     last: int
     text: str
+    # as people look it up, without the file's name: 'line 12', 'cell 3:12'
+    where: str
 
 
-def find_touched(before: str | None, after: str | None, cls: str) -> tuple[Statement, ...]:
+def find_touched(
+    before: str | None, after: str | None, cls: str, cells: Sequence[Cell] = ()
+) -> tuple[Statement, ...]:
     """Statements inside the methods of `cls` that the new text does not have."""
     if before is None or after is None:
         return ()
@@ -37,12 +44,19 @@ def find_touched(before: str | None, after: str | None, cls: str) -> tuple[State
     if scope is None:
         return ()
     lines = before.splitlines()
-    gone = _find_gone(lines, after.splitlines())
+    gone = _find_gone(before, after)
     return tuple(
-        Statement(first, last, lines[first - 1].strip())
+        Statement(first, last, lines[first - 1].strip(), _say_where(first, cells))
         for first, last in sorted(_spans_in(scope))
         if not gone.isdisjoint(range(first, last + 1))
     )
+
+
+def _say_where(line: int, cells: Sequence[Cell]) -> str:
+    for cell in cells:
+        if cell.line <= line < cell.line + cell.lines:
+            return f"cell {cell.number}:{line - cell.line + 1}"
+    return f"line {line}"
 
 
 def _find_class(scope: ast.AST | None, name: str) -> ast.ClassDef | None:
@@ -51,12 +65,14 @@ def _find_class(scope: ast.AST | None, name: str) -> ast.ClassDef | None:
     return next((node for node in reversed(found) if node.name == name), None)
 
 
-def _find_gone(old: list[str], new: list[str]) -> set[int]:
+@lru_cache(maxsize=8)
+def _find_gone(before: str, after: str) -> frozenset[int]:
     gone: set[int] = set()
+    old, new = before.splitlines(), after.splitlines()
     for kind, start, end, _, _ in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
         if kind in ("replace", "delete"):
             gone.update(range(start + 1, end + 1))
-    return gone
+    return frozenset(gone)
 
 
 def _spans_in(scope: ast.AST) -> Iterator[tuple[int, int]]:
@@ -76,7 +92,7 @@ def _is_silent(node: ast.stmt) -> bool:
 
 
 def _last_line(node: ast.stmt) -> int:
-    body = getattr(node, "body", None)
+    body: list[ast.stmt] = getattr(node, "body", [])
     if isinstance(body, list) and body:
         return max(node.lineno, body[0].lineno - 1)
     return node.end_lineno or node.lineno

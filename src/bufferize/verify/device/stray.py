@@ -51,9 +51,8 @@ def blame(error: BaseException, module: torch.nn.Module, accelerator: Accelerato
     names = exact or [name for name, _ in strays]
     if not names:
         return message
-    word = "attribute" if len(names) == 1 else "attributes"
-    listed = ", ".join(f"'{name}'" for name in names)
-    return f"{message} ({word} {listed} of {type(module).__name__} stayed on the CPU)"
+    listed = ", ".join(f"`{name}`" for name in names)
+    return f"{message}: {listed} stayed on the CPU"
 
 
 def _shares(one: torch.Tensor, other: torch.Tensor) -> bool:
