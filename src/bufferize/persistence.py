@@ -5,6 +5,7 @@ Refuses to judge whether to register at all.
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -144,11 +145,31 @@ def changed_in_place(candidate: Candidate, view: ClassView, policy: Policy) -> O
 
 
 def _refills(use: Use, view: ClassView) -> bool:
-    """A write beside a fresh assignment in the same method belongs to a cache being rebuilt."""
+    """A write beside a fresh assignment in the same method belongs to a cache being rebuilt.
+
+    Not where one stands in the `if` and the other in its `else`: that write adds to old values.
+    """
+    branches = [
+        node
+        for method in view.family_methods
+        if method.name == use.function and method.module is use.module
+        for node in ast.walk(method.node)
+        if isinstance(node, ast.If)
+    ]
     return any(
-        other.kind == "assign" and other.relation == "fresh" and other.function == use.function
+        other.kind == "assign"
+        and other.relation == "fresh"
+        and other.function == use.function
+        and not any(_parts(branch, other.node, use.node) for branch in branches)
         for other in view.uses_after(use.attribute)
     )
+
+
+def _parts(branch: ast.If, one: ast.AST, other: ast.AST) -> bool:
+    """Whether the branch takes the two nodes apart: one in its body, one in its `else`."""
+    body = {id(node) for statement in branch.body for node in ast.walk(statement)}
+    orelse = {id(node) for statement in branch.orelse for node in ast.walk(statement)}
+    return (id(one) in body and id(other) in orelse) or (id(one) in orelse and id(other) in body)
 
 
 def reassigned_from_itself(candidate: Candidate, view: ClassView, policy: Policy) -> Opinion | None:

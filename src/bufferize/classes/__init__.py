@@ -4,6 +4,7 @@ Says what is a constructor path; refuses to judge whether registering is wise (t
 """
 
 from bufferize.classes.candidates import Candidate
+from bufferize.classes.relations import value_nodes
 from bufferize.classes.survey import Survey
 from bufferize.classes.uses import (
     Use,
@@ -11,7 +12,6 @@ from bufferize.classes.uses import (
     find_mention,
     first_parameter,
     place,
-    value_nodes,
 )
 from bufferize.classes.view import ClassView
 

@@ -10,42 +10,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bufferize import facts
+from bufferize.classes.relations import VIEWS, relation_of
 from bufferize.project import Module
 from bufferize.project.symbols import FUNCTIONS, FunctionNode, dotted_name
 
 # in-place by name, yet without an effect on the value
 _NO_CHANGE = frozenset(
     {"requires_grad_", "share_memory_", "pin_memory_", "detach_", "retain_grad_"}
-)
-# methods whose result shares memory with the tensor: writing to it writes to the tensor
-_VIEWS = frozenset(
-    {
-        "view",
-        "t",
-        "transpose",
-        "reshape",
-        "permute",
-        "squeeze",
-        "unsqueeze",
-        "flatten",
-        "select",
-        "narrow",
-    }
-)
-_MOVES = frozenset(
-    {
-        "to",
-        "cuda",
-        "cpu",
-        "contiguous",
-        "clone",
-        "detach",
-        "type_as",
-        "float",
-        "half",
-        "double",
-        "type",
-    }
 )
 
 
@@ -60,7 +31,8 @@ class Use:
     function: str
     module: Module
     node: ast.AST
-    # of an assignment: 'move' (only changes device or dtype), 'itself' (from its old value), 'fresh'
+    # of an assignment: 'move' (only changes device or dtype), 'shape' (the same numbers in another
+    # shape), 'itself' (from its old value) or 'fresh'
     relation: str = ""
     # of an assignment: the expression; of an in-place call: the method's name
     value: ast.expr | None = None
@@ -149,8 +121,7 @@ def _stores(
     target: ast.expr, value: ast.expr | None, node: ast.AST, module: Module, function: str
 ) -> Iterator[Use]:
     if isinstance(target, ast.Tuple | ast.List):
-        for element in target.elts:
-            yield from _stores(element, None, node, module, function)
+        yield from _unpacked(target, value, node, module, function)
     elif isinstance(target, ast.Attribute):
         if target.attr == "data" and isinstance(target.value, ast.Attribute):
             yield _use("in-place", target.value, node, module, function, value=value)
@@ -160,6 +131,26 @@ def _stores(
         base = _base(target)
         if base is not None:
             yield _use("item-write", base, node, module, function, value=value)
+
+
+def _unpacked(
+    target: ast.Tuple | ast.List,
+    value: ast.expr | None,
+    node: ast.AST,
+    module: Module,
+    function: str,
+) -> Iterator[Use]:
+    """`self.a, self.b = one, two` pairs them; of `= call(self.a)` each may come from all."""
+    pairs = value.elts if isinstance(value, ast.Tuple | ast.List) else []
+    for place, element in enumerate(target.elts):
+        if len(pairs) == len(target.elts):
+            yield from _stores(element, pairs[place], node, module, function)
+        elif isinstance(element, ast.Attribute) and value is not None:
+            itself = relation_of(value, element) != "fresh"
+            relation = "itself" if itself else "fresh"
+            yield _use("assign", element, node, module, function, relation=relation)
+        else:
+            yield from _stores(element, None, node, module, function)
 
 
 def _augmented(node: ast.AugAssign, module: Module, function: str) -> Iterator[Use]:
@@ -179,7 +170,7 @@ def _base(node: ast.expr) -> ast.Attribute | None:
         elif (
             isinstance(node, ast.Call)
             and isinstance(node.func, ast.Attribute)
-            and node.func.attr in _VIEWS
+            and node.func.attr in VIEWS
         ):
             node = node.func.value
         else:
@@ -257,56 +248,6 @@ def _tested(test: ast.expr, module: Module, function: str) -> Iterator[Use]:
             yield _use("number-read", part, part, module, function)
 
 
-def relation_of(value: ast.expr, target: ast.Attribute) -> str:
-    """How `target = value` relates to the target's old value."""
-    own = ast.dump(ast.Attribute(target.value, target.attr, ast.Load()))
-    stripped = value
-    while (
-        isinstance(stripped, ast.Call)
-        and isinstance(stripped.func, ast.Attribute)
-        and stripped.func.attr in _MOVES
-    ):
-        stripped = stripped.func.value
-    if _same(stripped, own):
-        return "move"
-    return "itself" if any(_same(node, own) for node in value_nodes(value)) else "fresh"
-
-
-def value_nodes(value: ast.expr) -> Iterator[ast.AST]:
-    """Nodes whose value flows into the result: shapes, devices and dtypes of the old tensor do not."""
-    stack: list[ast.AST] = [value]
-    while stack:
-        node = stack.pop()
-        if isinstance(node, ast.Attribute) and node.attr in {
-            "shape",
-            "device",
-            "dtype",
-            "ndim",
-            "is_cuda",
-        }:
-            continue
-        if (
-            isinstance(node, ast.Call)
-            and isinstance(node.func, ast.Attribute)
-            and node.func.attr in {"size", "dim", "numel"}
-        ):
-            continue
-        if (
-            isinstance(node, ast.Call)
-            and isinstance(node.func, ast.Name)
-            and node.func.id in {"len", "isinstance", "type"}
-        ):
-            continue
-        yield node
-        stack += ast.iter_child_nodes(node)
-
-
-def _same(node: ast.AST, own: str) -> bool:
-    if not isinstance(node, ast.Attribute):
-        return False
-    return ast.dump(ast.Attribute(node.value, node.attr, ast.Load())) == own
-
-
 def module_uses(module: Module) -> dict[str, list[Use]]:
     """Uses by attribute in the whole file, in any function, whatever the receiver."""
     found: dict[str, list[Use]] = {}
@@ -365,17 +306,4 @@ def _is_receiver(node: ast.expr, receiver: str | None) -> bool:
         return node.id == receiver
     return (
         isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "super"
-    )
-
-
-def reads(node: ast.AST, receiver: str, attribute: str) -> bool:
-    """Whether the value of `receiver.attribute` flows into the expression or statement."""
-    value = getattr(node, "value", node) if isinstance(node, ast.stmt) else node
-    if not isinstance(value, ast.expr):
-        return False
-    return any(
-        isinstance(child, ast.Attribute)
-        and child.attr == attribute
-        and dotted_name(child.value) == receiver
-        for child in value_nodes(value)
     )

@@ -9,7 +9,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from bufferize.classes.candidates import Candidate
-from bufferize.classes.uses import Use, reads
+from bufferize.classes.relations import reads
+from bufferize.classes.uses import Use
 from bufferize.project import ClassInfo, ExternalSymbol, FunctionInfo, Module, Project
 from bufferize.tensors.construct import Construction, run_method
 from bufferize.tensors.frame import Write

@@ -194,13 +194,14 @@ def _kept_by(call: ast.Call, own: set[str], candidate: Candidate, view: ClassVie
 
 
 def _keeps(constructor: ast.AST, argument: str) -> bool:
-    """`self.y = argument` or `register_buffer("y", argument)`."""
+    """`self.y = argument` or `register_buffer("y", argument.data)`."""
+    kept = {argument, f"{argument}.data"}
     for node in ast.walk(constructor):
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Attribute):
-            if dotted_name(node.value) == argument:
+            if dotted_name(node.value) in kept:
                 return True
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
             given = [*node.args[1:], *(k.value for k in node.keywords)]
-            if node.func.attr == "register_buffer" and argument in map(dotted_name, given):
+            if node.func.attr == "register_buffer" and kept & set(map(dotted_name, given)):
                 return True
     return False

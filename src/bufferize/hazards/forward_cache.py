@@ -1,8 +1,9 @@
-"""A value that forward sets anew from its inputs: an output kept for readers, not state.
+"""A value that forward sets anew: an output kept for readers or a supply, not state.
 
 The constructor only makes a placeholder. As a buffer, each forward would put a tensor into
 `_buffers` that may carry a history, which `copy.deepcopy` refuses and `.to()` drags along, and
-whose shape follows the last input, so that it cannot be saved.
+whose shape follows the last input, so that it cannot be saved. The same holds of random numbers
+that forward draws anew, and of a table that the first forward blows up to the shape of its input.
 
 Bites:
 
@@ -40,42 +41,94 @@ from bufferize.classes import Candidate, ClassView, Use, called_name, first_para
 from bufferize.model import Hazard, Safety
 from bufferize.project import FunctionInfo
 from bufferize.project.symbols import dotted_name
+from bufferize.tensors import values as v
 
 # parameters that say how large or where, by name or annotation
 _SIZE_NAME = re.compile(r"(len|length|size|dim|device|dtype|num|offset|mode)s?$|^(n|h|w|t|b|l)$")
 _SIZE_TYPES = frozenset({"int", "bool", "str", "float", "device", "dtype", "Size"})
+_BLANK = re.compile(r"(new_)?(zeros|ones|empty|full)(_like)?$")
 _FILLED = frozenset({"zeros", "ones", "empty", "full", "rand", "randn", "Tensor", "tensor"})
 
 
 def judge(candidate: Candidate, view: ClassView) -> Hazard | None:
-    name = candidate.attribute
-    later = view.uses_after(name)
-    if not candidate.value.may_be_tensor or any(use.changes_value for use in later):
+    if not candidate.value.may_be_tensor:
         return None
-    for use in later:
-        if use.kind != "assign" or use.relation != "fresh":
+    return (
+        _set_from_inputs(candidate, view)
+        or _drawn_anew(candidate, view)
+        or _reshaped(candidate, view)
+    )
+
+
+def _set_from_inputs(candidate: Candidate, view: ClassView) -> Hazard | None:
+    name = candidate.attribute
+    changed = any(use.changes_value for use in view.uses_after(name))
+    placeholder = _is_placeholder(candidate.write.expression)
+    for use, method in _set_in_forward(name, view, "fresh"):
+        if not _comes_from_inputs(use, method, name):
             continue
-        if use.function not in view.forward_methods:
-            continue
-        method = _method_of(use, view)
-        if method is None or not _comes_from_inputs(use, method, name):
-            continue
-        if _runs_each_time(use, method):
-            return _hazard(name, use, Safety.DISPLAY_ONLY)
-        if _is_placeholder(candidate.write.expression):
-            return _hazard(name, use, Safety.UNSAFE)
+        text = (
+            f"`{name}` is set anew from its inputs in {use.function} ({use.where}): "
+            "it is an output that is kept, not state"
+        )
+        remedy = "return it from forward, or set it to None in the constructor"
+        if not changed and _runs_each_time(use, method):
+            return Hazard("forward-cache", text, Safety.DISPLAY_ONLY, use.where, remedy)
+        if placeholder and (not changed or _makes_blank(use.value)):
+            return Hazard("forward-cache", text, Safety.UNSAFE, use.where, remedy)
     return None
 
 
-def _hazard(name: str, use: Use, safety: Safety) -> Hazard:
-    return Hazard(
-        "forward-cache",
-        f"`{name}` is set anew from its inputs in {use.function} ({use.where}): "
-        "it is an output that is kept, not state",
-        safety,
-        use.where,
-        remedy="return it from forward, or set it to None in the constructor",
-    )
+def _set_in_forward(
+    name: str, view: ClassView, relation: str
+) -> Iterator[tuple[Use, FunctionInfo]]:
+    for use in view.uses_after(name):
+        if use.kind == "assign" and use.relation == relation:
+            method = _method_of(use, view)
+            if method is not None and use.function in view.forward_methods:
+                yield use, method
+
+
+def _makes_blank(value: ast.expr | None) -> bool:
+    """`torch.zeros_like(x)`: only the shape of the input stays."""
+    return isinstance(value, ast.Call) and _BLANK.match(called_name(value)) is not None
+
+
+def _drawn_anew(candidate: Candidate, view: ClassView) -> Hazard | None:
+    """A supply of random numbers, such as dropout masks, that forward fills up again."""
+    name = candidate.attribute
+    if v.RANDOM not in candidate.value.traits:
+        return None
+    for use, value in view.values_after(name):
+        if use.function not in view.forward_methods or v.RANDOM not in value.traits:
+            continue
+        if use.relation != "fresh" or view.updates_itself(use):
+            continue
+        text = (
+            f"`{name}` is drawn anew in {use.function} ({use.where}): "
+            "it is a supply of random numbers, not state"
+        )
+        remedy = "draw it in forward, on the device of the input, or pass --unsafe to save it"
+        return Hazard("forward-cache", text, Safety.UNSAFE, use.where, remedy)
+    return None
+
+
+def _reshaped(candidate: Candidate, view: ClassView) -> Hazard | None:
+    """Blown up once to fit the first input."""
+    name = candidate.attribute
+    for use, method in _set_in_forward(name, view, "shape"):
+        args = method.node.args
+        inputs = {a.arg for a in [*args.posonlyargs, *args.args, *args.kwonlyargs][1:]}
+        names = {n.id for n in ast.walk(use.node) if isinstance(n, ast.Name)}
+        if not inputs & names:
+            continue
+        text = (
+            f"`{name}` is given a shape that follows the input in {use.function} ({use.where}): "
+            "a buffer of that shape fits no other copy of the module"
+        )
+        remedy = "reshape it into a local of forward, or pass --unsafe"
+        return Hazard("forward-cache", text, Safety.UNSAFE, use.where, remedy)
+    return None
 
 
 def _method_of(use: Use, view: ClassView) -> FunctionInfo | None:

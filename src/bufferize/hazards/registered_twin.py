@@ -1,8 +1,9 @@
 """A plain twin of a buffer, on purpose: the constructor registers the same tensor by hand.
 
 `self.mask_cpu = t; self.register_buffer("mask", self.mask_cpu)` keeps a copy that stays where it
-was made while the buffer moves. And a name that the same path registers, after a `del`, needs no
-second registration.
+was made while the buffer moves. A name that the same path registers, after a `del`, needs no
+second registration. And `if on_cpu: self.x = t` with `else: self.register_buffer("x", t)` lets
+the caller choose where it lives.
 
 Bites:
 
@@ -24,11 +25,14 @@ Harmless, because the other is computed, not shared:
 from __future__ import annotations
 
 import ast
+import re
 
 from bufferize.classes import Candidate, ClassView, place
 from bufferize.model import Hazard, Safety
 from bufferize.project.symbols import dotted_name
 from bufferize.tensors.frame import Context, Write
+
+_PLACE_WORDS = re.compile(r"cpu|device|offload|buffer|regist|persist|sav(e|ing)|state_?dict", re.I)
 
 
 def judge(candidate: Candidate, view: ClassView) -> Hazard | None:
@@ -41,11 +45,48 @@ def judge(candidate: Candidate, view: ClassView) -> Hazard | None:
         )
         return Hazard("registered-twin", text, Safety.DISPLAY_ONLY, where)
     same = _registered_by_hand(candidate, view)
-    if same is None:
+    if same is not None:
+        where = place(same.module, same.node)
+        text = f"`{candidate.attribute}` is registered by hand on the same path ({where})"
+        return Hazard("registered-twin", text, Safety.DISPLAY_ONLY, where)
+    other = _registered_instead(candidate, view)
+    if other is None:
         return None
-    where = place(same.module, same.node)
-    text = f"`{candidate.attribute}` is registered by hand on the same path ({where})"
+    where = place(other.module, other.node)
+    text = (
+        f"another branch registers the same value as `{candidate.attribute}` ({where}): "
+        "whether it is a buffer is what the branches choose"
+    )
     return Hazard("registered-twin", text, Safety.DISPLAY_ONLY, where)
+
+
+def _registered_instead(candidate: Candidate, view: ClassView) -> Write | None:
+    """A registration of the very same expression in another arm of the same branch."""
+    if candidate.write.expression is None:
+        return None
+    own = ast.dump(candidate.write.expression)
+    for construction in view.constructions_of(candidate):
+        for write in construction.writes:
+            if write.form != "register" or write.attribute != candidate.attribute:
+                continue
+            given = _registered_value(write.node)
+            if given is None or ast.dump(given) != own:
+                continue
+            if _asks_where_to_keep(write, candidate.write):
+                return write
+    return None
+
+
+def _asks_where_to_keep(one: Write, other: Write) -> bool:
+    """Whether the branch between the two tests something like `on_cpu` or `as_buffer`."""
+    arms = dict(other.context.arms)
+    apart = {branch for branch, arm in one.context.arms if arms.get(branch, arm) != arm}
+    if not apart or other.function is None:
+        return False
+    tests = [
+        n.test for n in ast.walk(other.function.node) if isinstance(n, ast.If) and id(n) in apart
+    ]
+    return any(_PLACE_WORDS.search(ast.unparse(test)) for test in tests)
 
 
 def find_twin(candidate: Candidate, view: ClassView) -> Write | None:

@@ -86,7 +86,7 @@ def call_value(
     if isinstance(ref, ObjectRef):
         return _call_object(function, ref, positional, keywords, node, frame)
     if function.kinds == {Kind.MODULE}:
-        return _call_module(positional, node, frame)
+        return _call_module([function, *positional], node, frame)
     return v.UNKNOWN
 
 
@@ -111,9 +111,9 @@ def stepped(value: Value, node: ast.Call, frame: Frame) -> Value:
     return value.with_chain((frame.module, node)) if value.may_be_tensor else value
 
 
-def _call_module(positional: list[Value], node: ast.Call, frame: Frame) -> Value:
-    if any(x.may_be_tensor for x in positional):
-        result = v.derived(positional, (frame.module, node), storage_of(frame, node), {v.HISTORY})
+def _call_module(operands: list[Value], node: ast.Call, frame: Frame) -> Value:
+    if any(x.may_be_tensor for x in operands):
+        result = v.derived(operands, (frame.module, node), storage_of(frame, node), {v.HISTORY})
         return result.without_traits(v.HISTORY) if frame.context.no_grad else result
     return v.UNKNOWN
 

@@ -118,7 +118,7 @@ def _unpack(
 
 
 def _bind_item(target: ast.Subscript, value: Value, frame: Frame) -> None:
-    """`x[...] = value`: what x holds now carries the traits of the value."""
+    """`x[index] = value`: what x holds now carries the traits of the value and of the index."""
     base = target.value
     while isinstance(base, ast.Subscript):
         base = base.value
@@ -137,7 +137,7 @@ def _bind_item(target: ast.Subscript, value: Value, frame: Frame) -> None:
 
 def _with_item(holder: Value, value: Value, index: Value) -> Value:
     if holder.kinds <= {Kind.TENSOR, Kind.ARRAY} and holder.kinds:
-        carried = value.traits & v.CARRIED
+        carried = (value.traits | index.traits) & v.CARRIED
         if Kind.PARAMETER in value.kinds:
             carried |= {v.HISTORY}
         return replace(holder, traits=(holder.traits - {v.UNINITIALISED}) | carried)

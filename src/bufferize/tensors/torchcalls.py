@@ -121,10 +121,32 @@ def _known_objects() -> frozenset[str]:
 def _tensor_class(positional: list[Value], node: ast.Call, frame: Frame) -> Value:
     """torch.Tensor(3, 4) is uninitialised memory; torch.Tensor([1., 2.]) is not."""
     traits = _carried(positional)
-    sizes = bool(positional) and all(x.kinds == {Kind.NUMBER} for x in positional)
-    if sizes or not positional:
+    if positional and _are_sizes(positional, node) and not _has_no_elements(node):
         traits |= {v.UNINITIALISED}
     return v.tensor((frame.module, node), traits, (storage_of(frame, node),))
+
+
+def _are_sizes(positional: list[Value], node: ast.Call) -> bool:
+    """Whether torch.Tensor(...) is given sizes, not values."""
+    first = node.args[0]
+    if len(node.args) > 1 or isinstance(first, ast.Starred):
+        return True
+    if isinstance(first, ast.Attribute) and first.attr == "shape":
+        return True
+    if isinstance(first, ast.Call) and isinstance(first.func, ast.Attribute):
+        return first.func.attr in {"size", "Size"}
+    # a list times a number is known to be a sequence; what is left of arithmetic gives numbers
+    unknown = positional[0].kinds == {Kind.UNKNOWN}
+    return positional[0].kinds == {Kind.NUMBER} or (unknown and isinstance(first, ast.BinOp))
+
+
+def _has_no_elements(node: ast.Call) -> bool:
+    """`torch.empty(0)`, `torch.Tensor()`: there is no memory to leave uninitialised."""
+    if not node.args:
+        return not node.keywords
+    first = node.args[0]
+    sizes = first.elts if isinstance(first, ast.Tuple | ast.List) else node.args
+    return any(_literal(size) == 0 for size in sizes)
 
 
 def call_tensor_method(
@@ -178,6 +200,8 @@ def _result(
         return _several(returns, last, operands, keywords, node, frame)
     if kind in {"number", "bool"}:
         return v.make(Kind.NUMBER, traits=_carried(operands))
+    if kind == "module" and "Dropout" in last:
+        return v.make(Kind.MODULE, traits=frozenset({v.RANDOM}))  # what it gives is drawn
     traits = _carried(operands) | {t for flag, t in _FLAG_TRAITS.items() if returns.has(flag)}
     return _PLAIN.get(kind) or v.make(Kind.UNKNOWN, traits=traits)
 
@@ -252,7 +276,7 @@ def _tensor(
 ) -> Value:
     tensors = [x for x in operands if x.kinds & {Kind.TENSOR, Kind.PARAMETER}]
     if returns.has("inplace") and operands:
-        return _in_place(returns, operands, node, frame)
+        return _in_place(returns, last, operands, node, frame)
     if (returns.has("view") or (returns.has("may-view") and tensors)) and tensors:
         result = _view(returns, last, tensors[0], operands, node, frame)
     else:
@@ -264,6 +288,8 @@ def _tensor(
         # shape, dtype and device of an operand, none of its values
         traits -= v.CARRIED - _data_traits(last, operands, keywords)
     traits |= {t for flag, t in _FLAG_TRAITS.items() if returns.has(flag)}
+    if returns.has("uninitialised") and _has_no_elements(node):
+        traits -= {v.UNINITIALISED}
     if last in _TABLES and not returns.has("integer"):
         traits.add(v.FLOAT_TABLE)
     traits = _dtype_traits(traits, last, returns, operands, keywords)
@@ -300,13 +326,21 @@ def _data(keywords: dict[str, Value]) -> list[Value]:
     ]
 
 
-def _in_place(returns: Returns, operands: list[Value], node: ast.Call, frame: Frame) -> Value:
+# in place by name, yet without an effect on the values
+_KEEP_VALUES = frozenset({"requires_grad_", "detach_", "share_memory_", "resize_", "rename_"})
+
+
+def _in_place(
+    returns: Returns, last: str, operands: list[Value], node: ast.Call, frame: Frame
+) -> Value:
     """An in-place operation gives back its first argument, changed."""
     first = operands[0]
     others: frozenset[str] = frozenset()
     for value in operands[1:]:
         others |= value.traits & v.CARRIED
-    traits = (first.traits | others) - {v.UNINITIALISED}
+    traits = first.traits | others
+    if last not in _KEEP_VALUES:
+        traits -= {v.UNINITIALISED}
     if returns.has("random"):
         traits |= {v.RANDOM}
     return replace(first, traits=traits, constant=...).with_chain((frame.module, node))
