@@ -15,8 +15,8 @@ from types import FrameType, TracebackType
 
 from bufferize.model import Failed, SourceFile
 
-# names under which rooms hold a file: `info.module.source`, `candidate.write.module.source` ...
-_LEADS = ("source", "module", "write")
+# fields by which rooms hold a file: `info.module.source`, `candidate.cls.module.source` ...
+_LEADS = ("source", "module", "cls", "candidate")
 _OWN = Path(__file__).parent
 
 
@@ -26,7 +26,7 @@ def blame(error: Exception, sources: Iterable[SourceFile]) -> tuple[SourceFile, 
     line: int | None = None
     for frame in _innermost_first(error.__traceback__):
         values = list(frame.f_locals.values())
-        line = line or next((v.lineno for v in values if isinstance(v, ast.stmt | ast.expr)), None)
+        line = line or next(filter(None, map(_line_of, values)), None)
         source = next((s for value in values for s in _leads_to(value, known)), None)
         if source is not None:
             return source, _failed(error, source, line)
@@ -38,15 +38,27 @@ def _innermost_first(trace: TracebackType | None) -> Iterator[FrameType]:
     yield from reversed(frames)
 
 
-def _leads_to(value: object, known: dict[int, SourceFile], steps: int = 3) -> Iterator[SourceFile]:
+def _leads_to(value: object, known: dict[int, SourceFile], steps: int = 4) -> Iterator[SourceFile]:
     if isinstance(value, SourceFile):
         if id(value) in known:
             yield value
-    elif steps and type(value).__module__.startswith("bufferize."):
+    elif steps:
         for name in _LEADS:
-            # plain fields only: a property could run the analysis again
-            if not isinstance(getattr(type(value), name, None), property):
-                yield from _leads_to(getattr(value, name, None), known, steps - 1)
+            yield from _leads_to(_field(value, name), known, steps - 1)
+
+
+def _line_of(value: object) -> int | None:
+    cls = _field(value, "cls")
+    nodes = (value, _field(value, "node"), _field(cls, "node"))
+    return next((n.lineno for n in nodes if isinstance(n, ast.stmt | ast.expr)), None)
+
+
+def _field(value: object, name: str) -> object:
+    """A plain field of one of our own values: a property could run the analysis again."""
+    own = type(value).__module__.startswith("bufferize.")
+    if not own or isinstance(getattr(type(value), name, None), property):
+        return None
+    return getattr(value, name, None)
 
 
 def _failed(error: Exception, source: SourceFile, line: int | None) -> Failed:
