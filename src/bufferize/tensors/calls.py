@@ -14,6 +14,7 @@ from bufferize.tensors import values as v
 from bufferize.tensors.annotations import value_of_annotation
 from bufferize.tensors.builtins import call_builtin, call_container_method
 from bufferize.tensors.evaluate import evaluate
+from bufferize.tensors.clues import clue
 from bufferize.tensors.frame import (
     MAX_DEPTH,
     MAX_STEPS,
@@ -394,6 +395,8 @@ def parameter_value(
 ) -> Value:
     """What a parameter holds when the caller is unknown: by annotation, else by its default."""
     value = value_of_annotation(parameter.annotation, frame.module, frame)
+    if parameter.annotation is None and default is None and handed_in:
+        value = clue(frame.function, parameter.arg) or value
     if parameter.annotation is None and default is not None:
         given = evaluate(default, frame)
         plain = given.kinds <= {Kind.NUMBER, Kind.TEXT}

@@ -121,27 +121,38 @@ def register(
     method: str, positional: list[Value], keywords: dict[str, Value], node: ast.Call, frame: Frame
 ) -> None:
     """register_buffer, register_parameter and add_module called by hand."""
-    receiver = frame.instance
-    name = (positional[0] if positional else keywords.get("name", v.UNKNOWN)).constant
-    if receiver is None:
+    if frame.instance is None:
         return
-    literal = isinstance(name, str)
-    attribute = str(name) if literal else pattern_of(node.args[0]) if node.args else "{?}"
     value = (
         positional[1]
         if len(positional) > 1
         else keywords.get("tensor", keywords.get("param", v.UNKNOWN))
     )
-    slot, form = {
-        "register_buffer": ("buffer", "register"),
-        "register_parameter": ("parameter", "parameter"),
-    }.get(method, ("module", "module"))
     flag = positional[2] if len(positional) > 2 else keywords.get("persistent")
     persistent = (
         flag.constant
         if flag is not None and isinstance(flag.constant, bool)
         else flag is None or None
     )
+    name = (positional[0] if positional else keywords.get("name", v.UNKNOWN)).constant
+    names = (name,) if isinstance(name, str) else _names_of_loop(node, frame)
+    for attribute in names or (pattern_of(node.args[0]) if node.args else "{?}",):
+        _register(method, attribute, value, persistent, node, frame.instance, frame)
+
+
+def _register(
+    method: str,
+    attribute: str,
+    value: Value,
+    persistent: bool | None,
+    node: ast.Call,
+    receiver: Instance,
+    frame: Frame,
+) -> None:
+    slot, form = {
+        "register_buffer": ("buffer", "register"),
+        "register_parameter": ("parameter", "parameter"),
+    }.get(method, ("module", "module"))
     earlier = receiver.attributes.get(attribute)
     key = write_key(node, attribute)
     _record(
@@ -151,6 +162,23 @@ def register(
         value = v.tensor()
     writes = (earlier.writes if earlier else frozenset()) | {key}
     receiver.attributes[attribute] = Attribute(value, writes, frozenset({slot}))
+
+
+def _names_of_loop(node: ast.Call, frame: Frame) -> tuple[str, ...]:
+    """The names in `for name in ("a", "b"): self.register_buffer(name, None)`."""
+    from bufferize.tensors.evaluate import evaluate
+
+    name = node.args[0] if node.args else None
+    if not isinstance(name, ast.Name) or frame.function is None:
+        return ()
+    for loop in ast.walk(frame.function.node):
+        if not isinstance(loop, ast.For) or not isinstance(loop.target, ast.Name):
+            continue
+        if loop.target.id == name.id and any(child is node for child in ast.walk(loop)):
+            found = [item.constant for item in evaluate(loop.iter, frame).items or ()]
+            names = tuple(text for text in found if isinstance(text, str))
+            return names if len(names) == len(found) else ()
+    return ()
 
 
 def delete(attribute: str, node: ast.AST, frame: Frame) -> None:
