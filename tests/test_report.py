@@ -101,7 +101,8 @@ def test_the_last_line_counts():
     assert err(reports.full_report()).splitlines()[-1] == (
         "2 rewrites (1 persistent) in 1 file, 1 held back (--unsafe), 1 left alone; 1 failure"
     )
-    assert err(Report("diff")) == "0 rewrites\n"
+    assert err(Report("diff")) == "no Python file or notebook found\n"
+    assert err(Report("diff", (reports.unchanged(),))) == "nothing to rewrite in 1 file\n"
 
 
 def test_quiet_leaves_the_diff_and_the_errors():
@@ -117,6 +118,34 @@ def test_verbose_adds_the_chain():
     assert chain not in err(report)
 
 
+def test_a_reason_is_said_in_full_once():
+    first, second = reports.rewrite("a", 1), reports.rewrite("b", 2)
+    report = Report("diff", (reports.rewritten(first, second),))
+    assert err(report).splitlines()[:2] == [
+        f"model.py:1:1 Attention.a -> buffer, persistent=False: {reports.PURE.text} [recomputable]",
+        "model.py:2:1 Attention.b -> buffer, persistent=False [recomputable]",
+    ]
+
+
+def test_remedies_share_a_line_and_the_own_place_is_not_named_again():
+    here = replace(reports.ALIAS, safety=Safety.UNSAFE, where="model.py:9", remedy="clone it")
+    said = err(
+        Report("diff", (reports.unchanged(reports.skip(Safety.UNSAFE, here, reports.SCALAR)),))
+    )
+    assert "shares memory with weight [aliases-parameter]; a constant" in said
+    assert "    to make it safe: clone it; make it a Python number\n" in said
+
+
+def test_a_missing_package_is_named_once():
+    because = (
+        "the old version does not import: ModuleNotFoundError: No module named 'einops' (m.py:1)"
+    )
+    verdict = replace(reports.UNDECIDED, because=because)
+    said = err(reports.proved(verdict, "diff"))
+    assert said.count("not installed there: einops; install what your code imports, or name") == 1
+    assert "not installed" not in err(reports.proved(reports.UNDECIDED, "diff"))
+
+
 def test_check_says_one_finding_a_line():
     lines = out(reports.full_report("check")).splitlines()
     assert [line.split(": ")[0] for line in lines] == [
@@ -126,8 +155,8 @@ def test_check_says_one_finding_a_line():
         "model.py:12:1",
     ]
     assert lines[1] == (
-        "model.py:4:1: Attention.noise is an unregistered tensor: buffer, persistent=True: "
-        "random draws: a fresh construction would not reproduce them [random]"
+        "model.py:4:1: Attention.noise is an unregistered tensor: make it a buffer, "
+        "persistent=True: random draws: a fresh construction would not reproduce them [random]"
     )
     assert lines[2] == (
         "model.py:9:1: Attention.scale is an unregistered tensor, held back: "

@@ -140,15 +140,16 @@ def finding_lines(finding: Finding) -> Iterator[str]:
     for step in finding.chain:
         yield f"  known from: {one_line(step)}"
     for hazard in finding.hazards:
-        yield from hazard_lines(hazard)
+        yield from hazard_lines(hazard, finding)
     if finding.looked_for:
         yield f"  looked for: {', '.join(finding.looked_for)}"
     if finding.verdict:
         yield from proof_lines(finding.verdict)
 
 
-def hazard_lines(hazard: Hazard) -> Iterator[str]:
-    yield f"  {'note' if hazard.safety == 'safe' else hazard.safety}: {hazard_text(hazard)}"
+def hazard_lines(hazard: Hazard, finding: Finding) -> Iterator[str]:
+    kind = "note" if hazard.safety == "safe" else hazard.safety
+    yield f"  {kind}: {hazard_text(hazard, finding)}"
     if hazard.remedy:
         yield f"    to make it safe: {one_line(hazard.remedy)}"
 

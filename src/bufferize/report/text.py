@@ -6,6 +6,7 @@ and counts. It refuses to know streams.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 
 from bufferize.model import (
@@ -25,6 +26,7 @@ from bufferize.report.tally import (
     count,
     failures,
     in_order,
+    line_of,
     place,
     place_of,
     standing,
@@ -33,6 +35,7 @@ from bufferize.report.tally import (
 )
 
 Paint = Callable[[str, str], str]
+_MISSING = re.compile(r"No module named '([^'.]+)")
 
 HEADINGS = (
     (Standing.REFUTED, "refuted, not rewritten"),
@@ -64,6 +67,7 @@ def commentary(report: Report, view: View) -> Iterator[str]:
         if report.command in ("diff", "apply"):
             yield from refusals(report, view)
         yield from (f"{place_of(w)}: warning: {one_line(w.message)}" for w in warnings(report))
+        yield from missing_packages(report)
         yield from report.notes
         if report.command == "diff" and view.terminal and any(map(is_notebook, report.outcomes)):
             yield "notebooks are shown by cell; written to a file, the diff is one git apply takes"
@@ -115,7 +119,7 @@ def check_lines(report: Report, view: View, paint: Paint) -> Iterator[str]:
 
 def what_to_do(finding: Finding) -> str:
     if finding.action is Action.REWRITE:
-        return f"is an unregistered tensor: {becomes(finding)}"
+        return f"is an unregistered tensor: make it a {becomes(finding)}"
     why = "; ".join(f"{one_line(h.text)} [{h.id}]" for h in against(finding))
     return f"is an unregistered tensor, {standing(finding)}" + (f": {why}" if why else "")
 
@@ -123,9 +127,11 @@ def what_to_do(finding: Finding) -> str:
 def apply_lines(report: Report, view: View, paint: Paint) -> Iterator[str]:
     """The rewrites with their reasons, then what the proof said."""
     if not view.quiet:
+        said: set[str] = set()
         for finding in in_order(report.findings):
             if standing(finding) is Standing.REWRITTEN:
-                yield f"{paint(place(finding), 'place')} {name(finding)} -> {becomes(finding)}"
+                new = becomes(finding, said)
+                yield f"{paint(place(finding), 'place')} {name(finding)} -> {new}"
                 yield from notes(finding)
                 yield from details(finding, view)
     proof = list(verdict_lines(report, view, paint))
@@ -134,14 +140,33 @@ def apply_lines(report: Report, view: View, paint: Paint) -> Iterator[str]:
     yield from proof
 
 
+def missing_packages(report: Report) -> Iterator[str]:
+    """One line for all classes that could not be imported for want of a package."""
+    found = [_MISSING.search(verdict.because) for _, verdict in verdicts(report)]
+    names = sorted({match[1] for match in found if match})
+    if names:
+        yield (
+            f"not installed there: {', '.join(names)}; install what your code imports, or name the "
+            "interpreter that has it with --python"
+        )
+
+
 def name(finding: Finding) -> str:
     return f"{finding.site.cls}.{finding.site.attribute}"
 
 
-def becomes(finding: Finding) -> str:
+def becomes(finding: Finding, said: set[str] | None = None) -> str:
+    """What it becomes and why; a reason that was `said` before is named, not repeated."""
+    flag = f"buffer, persistent={finding.persistent}"
     reason = finding.reason
-    why = f": {one_line(reason.text)} [{reason.id}]" if reason else ""
-    return f"buffer, persistent={finding.persistent}{why}"
+    if reason is None:
+        return flag
+    text = one_line(reason.text)
+    if said is not None and text in said:
+        return f"{flag} [{reason.id}]"
+    if said is not None:
+        said.add(text)
+    return f"{flag}: {text} [{reason.id}]"
 
 
 def against(finding: Finding) -> list[Hazard]:
@@ -181,17 +206,19 @@ def refusal(finding: Finding, view: View) -> Iterator[str]:
     if standing(finding) in (Standing.REFUTED, Standing.UNPROVED) and verdict:
         yield f"{head}: {one_line(verdict.because)}"
         return
-    reasons = [hazard_text(hazard) for hazard in against(finding)]
+    reasons = [hazard_text(hazard, finding) for hazard in against(finding)]
     yield f"{head}: {'; '.join(reasons)}" if reasons else head
-    for hazard in against(finding):
-        if hazard.remedy:
-            yield f"    to make it safe: {one_line(hazard.remedy)}"
+    remedies = [one_line(hazard.remedy) for hazard in against(finding) if hazard.remedy]
+    if remedies:
+        yield f"    to make it safe: {'; '.join(dict.fromkeys(remedies))}"
     yield from details(finding, view)
 
 
-def hazard_text(hazard: Hazard) -> str:
-    where = f", see {hazard.where}" if hazard.where else ""
-    return f"{one_line(hazard.text)} [{hazard.id}{where}]"
+def hazard_text(hazard: Hazard, finding: Finding) -> str:
+    text = one_line(hazard.text)
+    # the finding's own line, or a place that the words name, need not be looked up again
+    told = hazard.where == f"{finding.site.name}:{line_of(finding)}" or hazard.where in text
+    return f"{text} [{hazard.id}]" if told else f"{text} [{hazard.id}, see {hazard.where}]"
 
 
 STYLE_OF = {Answer.CONFIRMED: "good", Answer.UNDECIDED: "unsure", Answer.REFUTED: "bad"}
@@ -261,6 +288,10 @@ def total(report: Report) -> str:
 
 def rewrites_total(report: Report) -> str:
     tally = count(report)
+    if not report.outcomes and not tally.failed:
+        return "no Python file or notebook found"
+    if not report.findings:
+        return f"nothing to rewrite in {plural(tally.files, 'file')}"
     text = plural(tally.rewrites, "rewrite")
     if tally.persistent:
         text += f" ({tally.persistent} persistent)"
