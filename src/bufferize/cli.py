@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
-import bufferize
 from bufferize.errors import BufferizeError, UsageError, WriteError
 from bufferize.model import Failed, FileChange, FileOutcome, Report, Rewritten
 from bufferize.report import Rendered, View, exit_code, leave_plain
@@ -126,7 +125,7 @@ def with_options(*groups: Sequence[Callable[[Any], Any]]) -> Callable[[Command],
 
 
 @click.group(cls=Guarded, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(bufferize.__version__, prog_name="bufferize")
+@click.version_option(package_name="bufferize", prog_name="bufferize")
 def main() -> None:
     """Find tensors that PyTorch modules forget, register them as buffers, prove each rewrite."""
 
