@@ -174,10 +174,33 @@ def _parts(branch: ast.If, one: ast.AST, other: ast.AST) -> bool:
 
 def reassigned_from_itself(candidate: Candidate, view: ClassView, policy: Policy) -> Opinion | None:
     for use in view.uses_after(candidate.attribute):
-        if use.kind == "assign" and view.updates_itself(use):
+        if use.kind == "assign" and view.updates_itself(use) and not _is_rebuilt(use, view):
             text = f"updated from its old value in {use.function} at {use.where}"
             return _say(True, "reassigned", text)
     return None
+
+
+def _is_rebuilt(use: Use, view: ClassView) -> bool:
+    """Whether the same method always starts from a fresh value: what it builds up is no memory."""
+    starts = {
+        id(other.node)
+        for other in view.uses_after(use.attribute)
+        if other.kind == "assign" and other.relation == "fresh" and other.function == use.function
+    }
+    blocks = [
+        block
+        for method in view.family_methods
+        if starts and method.name == use.function and method.module is use.module
+        for node in ast.walk(method.node)
+        for block in (getattr(node, "body", None), getattr(node, "orelse", None))
+        if isinstance(block, list)
+    ]
+    return any(
+        id(start) in starts and any(child is use.node for child in ast.walk(later))
+        for block in blocks
+        for place, start in enumerate(block)
+        for later in block[place + 1 :]
+    )
 
 
 def set_later(candidate: Candidate, view: ClassView, policy: Policy) -> Opinion | None:
