@@ -83,7 +83,9 @@ def looks_like_running_statistic(
 
 
 def random(candidate: Candidate, view: ClassView, policy: Policy) -> Opinion | None:
-    if v.RANDOM in candidate.value.traits:
+    built = view.construction.instance.attributes.get(candidate.attribute)
+    traits = candidate.value.traits | (built.value.traits if built else frozenset())
+    if v.RANDOM in traits:
         text = "drawn at random: a fresh construction would not reproduce it"
         return _say(True, "random", text)
     for use in view.uses(candidate.attribute):
@@ -138,10 +140,17 @@ def changed_in_place(candidate: Candidate, view: ClassView, policy: Policy) -> O
     for use in view.uses_after(candidate.attribute):
         if use.kind not in {"augmented", "item-write", "in-place"} or _refills(use, view):
             continue
-        if not _SETUP.match(use.function):
+        if not _sets_up(use, view):
             text = f"changed in place after construction, in {use.function} at {use.where}"
             return _say(True, "changed-in-place", text)
     return None
+
+
+def _sets_up(use: Use, view: ClassView) -> bool:
+    """A write that only brings the constructed state about: no data of the caller goes in."""
+    if not _SETUP.match(use.function) or use.function in view.forward_methods:
+        return False
+    return not view.takes_arguments(use)
 
 
 def _refills(use: Use, view: ClassView) -> bool:

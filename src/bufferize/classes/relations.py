@@ -37,7 +37,7 @@ def relation_of(value: ast.expr, target: ast.Attribute) -> str:
         return "move"
     if _same(_without(value, _MOVES | _RESHAPES), own):
         return "shape"
-    return "itself" if any(_same(node, own) for node in value_nodes(value)) else "fresh"
+    return "itself" if any(_same(node, own) for node in data_nodes(value)) else "fresh"
 
 
 def _without(value: ast.expr, methods: frozenset[str]) -> ast.expr:
@@ -95,5 +95,21 @@ def reads(node: ast.AST, receiver: str, attribute: str) -> bool:
         isinstance(child, ast.Attribute)
         and child.attr == attribute
         and dotted_name(child.value) == receiver
-        for child in value_nodes(value)
+        for child in data_nodes(value)
     )
+
+
+def data_nodes(value: ast.expr) -> Iterator[ast.AST]:
+    """The same without what gives its shape alone: `zeros_like(x)`."""
+    shaped = {
+        id(inner)
+        for node in ast.walk(value)
+        if isinstance(node, ast.Call) and _name_of(node).endswith("_like")
+        for argument in node.args
+        for inner in ast.walk(argument)
+    }
+    return (node for node in value_nodes(value) if id(node) not in shaped)
+
+
+def _name_of(call: ast.Call) -> str:
+    return call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")

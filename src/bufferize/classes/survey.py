@@ -103,9 +103,11 @@ class Survey:
         value = v.join_all(w.value for w in writes)
         loaded = v.LOADED in value.traits and value.kinds <= {Kind.UNKNOWN, Kind.TENSOR}
         owner = writes[0].owner
-        if loaded and not value.is_tensor and owner is not None:
-            if is_used_as_tensor((owner, *self.project.children(owner)), writes[0].attribute):
-                return replace(value, kinds=frozenset({Kind.TENSOR}))
+        if not loaded or value.is_tensor or owner is None:
+            return value
+        classes = (owner, *self.project.children(owner))
+        if is_used_as_tensor(classes, writes[0].attribute):
+            return replace(value, kinds=frozenset({Kind.TENSOR}))
         return value
 
     def constructed_in(self, module: Module) -> dict[str, str]:

@@ -24,7 +24,8 @@ _NO_CHANGE = frozenset(
 class Use:
     """One thing done to `receiver.attribute`."""
 
-    # 'assign', 'augmented', 'item-write', 'in-place', 'delete', 'register', 'parameter', 'number-read'
+    # 'assign', 'augmented', 'item-write', 'in-place', 'delete', 'register', 'parameter' or
+    # 'number-read'
     kind: str
     attribute: str
     receiver: str

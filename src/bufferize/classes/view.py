@@ -24,7 +24,7 @@ _CONSTRUCTORS = frozenset({"__init__", "__post_init__"})
 
 @dataclass(eq=False)
 class ClassView:
-    """One class as the hazards see it: its construction, its relatives, the uses of its attributes."""
+    """One class as the hazards see it: its construction, relatives and attribute uses."""
 
     survey: Survey
     cls: ClassInfo
@@ -133,7 +133,7 @@ class ClassView:
         return tuple(u for u in self.uses(attribute) if self.runs_later(u.function))
 
     def uses_from_outside(self, attribute: str) -> tuple[Use, ...]:
-        """What other code does to `model.attribute`, where `model` may be an instance of this class."""
+        """What other code does to `model.attribute`, if `model` may be of this class."""
         found = []
         for use in self.survey.outside(attribute):
             # `self` outside the family is an object of another class
@@ -160,6 +160,17 @@ class ClassView:
             if other.node is use.node:
                 chain = [node for module, node in value.chain if module is use.module]
                 return any(reads(node, use.receiver, use.attribute) for node in chain)
+        return False
+
+    def takes_arguments(self, use: Use) -> bool:
+        """Whether what is written comes from the arguments of the method that writes it."""
+        for method in self.family_methods:
+            if method.name == use.function and method.module is use.module:
+                args = method.node.args
+                names = {a.arg for a in [*args.posonlyargs, *args.args, *args.kwonlyargs][1:]}
+                values = [n for n in (use.value, use.node) if isinstance(n, ast.expr)]
+                used = {n.id for v in values for n in ast.walk(v) if isinstance(n, ast.Name)}
+                return bool(names & used)
         return False
 
     @cached_property
@@ -203,7 +214,7 @@ class ClassView:
         return tuple(view.construction for view in views if view is not None)
 
     def class_level(self, attribute: str) -> tuple[ClassInfo, ast.AST, str] | None:
-        """(class, node, 'assignment' | 'annotation' | 'property' | 'method') that has the name already."""
+        """(class, node, 'assignment' | 'property' | 'method') that has the name already."""
         for base in (self.cls, *self.ancestors):
             method = base.methods.get(attribute)
             if method is not None:

@@ -59,6 +59,8 @@ def judge(candidate: Candidate, view: ClassView) -> Hazard | None:
 def _walk_of(method: FunctionInfo, attribute: str) -> ast.AST | None:
     receiver = first_parameter(method.node)
     named = any(isinstance(n, ast.Constant) and n.value == attribute for n in ast.walk(method.node))
+    if _wants_a_prefix(method.node, attribute):
+        return None
     for node in ast.walk(method.node):
         for searched in _searched(node):
             if _has_own_dict(searched, receiver):
@@ -66,6 +68,20 @@ def _walk_of(method: FunctionInfo, attribute: str) -> ast.AST | None:
         if named and _is_own_dict(node, receiver):
             return node
     return None
+
+
+def _wants_a_prefix(function: ast.AST, attribute: str) -> bool:
+    """`if name.startswith("_cache")` and the attribute's name does not."""
+    prefixes = [
+        node.args[0].value
+        for node in ast.walk(function)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr == "startswith"
+        and node.args
+        and isinstance(node.args[0], ast.Constant)
+    ]
+    return bool(prefixes) and not any(attribute.startswith(str(p)) for p in prefixes)
 
 
 def _searched(node: ast.AST) -> Iterator[ast.AST]:

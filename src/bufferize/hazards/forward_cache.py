@@ -56,6 +56,7 @@ def judge(candidate: Candidate, view: ClassView) -> Hazard | None:
     return (
         _set_from_inputs(candidate, view)
         or _drawn_anew(candidate, view)
+        or _empty_at_first(candidate, view)
         or _reshaped(candidate, view)
     )
 
@@ -92,6 +93,35 @@ def _set_in_forward(
 def _makes_blank(value: ast.expr | None) -> bool:
     """`torch.zeros_like(x)`: only the shape of the input stays."""
     return isinstance(value, ast.Call) and _BLANK.match(called_name(value)) is not None
+
+
+def _empty_at_first(candidate: Candidate, view: ClassView) -> Hazard | None:
+    """`torch.Tensor()` that some method gives a value: a variable of a running computation."""
+    expression = candidate.write.expression
+    if not _has_no_elements(expression):
+        return None
+    for use in view.uses_after(candidate.attribute):
+        if use.kind == "assign" and use.relation != "move":
+            text = (
+                f"`{candidate.attribute}` is empty until {use.function} sets it ({use.where}): "
+                "its shape follows what is passed there"
+            )
+            remedy = "start with None, or pass --unsafe"
+            return Hazard("forward-cache", text, Safety.UNSAFE, use.where, remedy)
+    return None
+
+
+def _has_no_elements(expression: ast.expr | None) -> bool:
+    """torch.Tensor(), torch.tensor([]), torch.empty(0)."""
+    if not isinstance(expression, ast.Call):
+        return False
+    name, args = called_name(expression), expression.args
+    if name == "Tensor" and not args:
+        return True
+    first = args[0] if args else None
+    if name in {"tensor", "Tensor", "FloatTensor"}:
+        return isinstance(first, ast.List) and not first.elts
+    return name in {"empty", "zeros"} and isinstance(first, ast.Constant) and first.value == 0
 
 
 def _drawn_anew(candidate: Candidate, view: ClassView) -> Hazard | None:

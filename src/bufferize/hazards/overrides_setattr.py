@@ -42,6 +42,8 @@ def judge(candidate: Candidate, view: ClassView) -> Hazard | None:
     for method in view.family_methods:
         if method.name not in _NAMES or _goes_on(method):
             continue
+        if _lives_with_buffers(method, view):
+            continue
         where = place(method.module, method.node)
         owner = method.owner.qualname if method.owner else view.cls.qualname
         return Hazard(
@@ -52,6 +54,19 @@ def judge(candidate: Candidate, view: ClassView) -> Hazard | None:
             remedy="pass --unsafe if it treats buffers as it treats tensors",
         )
     return None
+
+
+def _lives_with_buffers(method: FunctionInfo, view: ClassView) -> bool:
+    """Whether a class below the override registers a buffer by hand already."""
+    if method.owner is None:
+        return False
+    below = (method.owner, *view.project.children(method.owner))
+    return any(
+        use.kind == "register"
+        for cls in below
+        for other in cls.methods.values()
+        for use in view.survey.method_uses(other)
+    )
 
 
 def _goes_on(method: FunctionInfo) -> bool:

@@ -6,9 +6,10 @@ import ast
 from collections.abc import Callable
 from dataclasses import replace
 
+from bufferize.project import ExternalSymbol
 from bufferize.tensors import values as v
 from bufferize.tensors.frame import Frame, SelfRef, storage_of
-from bufferize.tensors.values import Bound, Kind, Value
+from bufferize.tensors.values import Bound, Gives, Kind, Value
 
 _NUMBERS = frozenset(
     [
@@ -159,6 +160,9 @@ def _getattr(positional: list[Value], node: ast.Call, frame: Frame) -> Value:
     if isinstance(name, str):
         value = attribute_of(positional[0], name, frame, node)
         return v.join(value, positional[2]) if len(positional) > 2 and value.is_unknown else value
+    if isinstance(positional[0].ref, ExternalSymbol) and positional[0].ref.name == "torch":
+        # getattr(torch, window)(n): which function is known to the caller alone
+        return v.make(Kind.CALLABLE, ref=Gives(v.tensor()))
     return v.UNKNOWN
 
 

@@ -13,8 +13,8 @@ from bufferize.project.index import external_base
 from bufferize.tensors import values as v
 from bufferize.tensors.annotations import value_of_annotation
 from bufferize.tensors.builtins import call_builtin, call_container_method
-from bufferize.tensors.evaluate import evaluate
 from bufferize.tensors.clues import clue
+from bufferize.tensors.evaluate import evaluate
 from bufferize.tensors.frame import (
     MAX_DEPTH,
     MAX_STEPS,

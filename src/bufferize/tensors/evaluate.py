@@ -28,7 +28,23 @@ _NUMBERS = frozenset(
 
 # fields of the named tuples that torch functions return
 _FIELDS = frozenset(
-    "values indices Q R U S Vh V L LU pivots eigenvalues eigenvectors solution sign logabsdet".split()
+    [
+        "values",
+        "indices",
+        "Q",
+        "R",
+        "U",
+        "S",
+        "Vh",
+        "V",
+        "L",
+        "LU",
+        "pivots",
+        "eigenvalues",
+        "eigenvectors",
+        "sign",
+        "logabsdet",
+    ]
 )
 
 

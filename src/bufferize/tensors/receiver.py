@@ -1,6 +1,6 @@
 """Calls on the object under construction: `self.method(...)` and `super().method(...)`.
 
-Base constructors and idle methods run once; `summaries` says when that run speaks for another class.
+Base constructors and idle methods run once; `summaries` says when a run speaks for others.
 """
 
 from __future__ import annotations

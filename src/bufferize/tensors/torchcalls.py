@@ -293,6 +293,8 @@ def _tensor(
     if last in _TABLES and not returns.has("integer"):
         traits.add(v.FLOAT_TABLE)
     traits = _dtype_traits(traits, last, returns, operands, keywords)
+    if _is_empty(operands):
+        traits.discard(v.UNINITIALISED)
     if _is_zero_dim(returns, last, operands, tensors, node):
         traits.add(v.ZERO_DIM)
     if _turns_on_grad(keywords):
@@ -406,6 +408,11 @@ def _dtype_traits(
     return traits
 
 
+def _is_empty(operands: list[Value]) -> bool:
+    """torch.empty(0): no element, no memory to be uninitialised."""
+    return bool(operands) and operands[0].constant == 0 and operands[0].constant is not False
+
+
 def _is_zero_dim(
     returns: Returns, last: str, operands: list[Value], tensors: list[Value], node: ast.Call
 ) -> bool:
@@ -469,6 +476,8 @@ def call_numpy(name: str, positional: list[Value], node: ast.Call, frame: Frame)
         return v.make(Kind.UNKNOWN, traits=_carried(positional))
     traits = _carried(positional)
     traits |= {t for flag, t in _FLAG_TRAITS.items() if returns.has(flag)}
+    if name.rpartition(".")[2] in _DROP_COMPLEX:
+        traits -= {v.COMPLEX}
     array = v.make(Kind.ARRAY, traits=traits, storage=frozenset({storage_of(frame, node)}))
     if returns.kind == "array":
         return array

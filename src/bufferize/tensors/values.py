@@ -237,10 +237,10 @@ def filled(value: Value, promised: Value) -> Value:
 
     An annotation is never believed over what the body shows.
     """
-    if value.items is not None and promised.items is not None and value.keys is None:
-        if len(value.items) == len(promised.items):
-            pairs = zip(value.items, promised.items, strict=True)
-            return replace(value, items=tuple(filled(a, b) for a, b in pairs))
+    both = value.items is not None and promised.items is not None and value.keys is None
+    if both and len(value.items or ()) == len(promised.items or ()):
+        pairs = zip(value.items or (), promised.items or (), strict=True)
+        return replace(value, items=tuple(filled(a, b) for a, b in pairs))
     if Kind.UNKNOWN not in value.kinds or Kind.UNKNOWN in promised.kinds:
         return value
     kinds = (value.kinds - {Kind.UNKNOWN}) | promised.kinds
