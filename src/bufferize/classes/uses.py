@@ -206,7 +206,7 @@ def _called(node: ast.Call, module: Module, function: str) -> Iterator[Use]:
 
 
 def _is_function(called: ast.expr) -> bool:
-    """`trunc_normal_(self.x)`, `nn.init.normal_(self.x)`: it changes its argument, not its owner."""
+    """`nn.init.normal_(self.x)`: a function that changes its argument, not its owner."""
     if isinstance(called, ast.Attribute):
         owner = (dotted_name(called.value) or "").rpartition(".")[2]
         return owner in {"init", "torch", "functional", "F"}

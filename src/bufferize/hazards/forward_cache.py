@@ -121,7 +121,7 @@ def _has_no_elements(expression: ast.expr | None) -> bool:
     first = args[0] if args else None
     if name in {"tensor", "Tensor", "FloatTensor"}:
         return isinstance(first, ast.List) and not first.elts
-    return name in {"empty", "zeros"} and isinstance(first, ast.Constant) and first.value == 0
+    return name == "empty" and isinstance(first, ast.Constant) and first.value == 0
 
 
 def _drawn_anew(candidate: Candidate, view: ClassView) -> Hazard | None:
