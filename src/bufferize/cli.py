@@ -165,7 +165,7 @@ def apply(paths: tuple[str, ...], proof: bool, **options: Any) -> None:
     finish(replace(report, command="apply"), settings)
 
 
-@main.command()
+@main.command(short_help="Prove what changed since a git revision.")
 @with_options(PATHS, OUTPUT_OPTIONS, SEARCH_OPTIONS, REWRITE_OPTIONS, PROOF_OPTIONS)
 @click.option("--before", type=click.Path(exists=True, path_type=Path), help="instead of git")
 def verify(paths: tuple[str, ...], before: Path | None, **options: Any) -> None:
@@ -176,7 +176,7 @@ def verify(paths: tuple[str, ...], before: Path | None, **options: Any) -> None:
     finish(replace(report, command="verify"), settings)
 
 
-@main.command()
+@main.command(short_help="Say what was decided about WHAT, and why.")
 @click.argument("what")
 @with_options(OUTPUT_OPTIONS, SEARCH_OPTIONS, REWRITE_OPTIONS)
 def explain(what: str, **options: Any) -> None:

@@ -272,6 +272,8 @@ def total(report: Report) -> str:
     parts = []
     if report.command == "verify":
         classes = tally.classes_confirmed + tally.classes_undecided + tally.classes_refuted
+        if not classes and not tally.failed:
+            return "nothing to prove"
         parts.append(plural(classes, "class", "classes") + " put to the proof")
     else:
         parts.append(rewrites_total(report))
