@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from bufferize.project import ClassInfo, FunctionInfo, Project
 from bufferize.tensors import values as v
 from bufferize.tensors.annotations import value_of_annotation
-from bufferize.tensors.calls import call_function, parameter_value
+from bufferize.tensors.calls import call_function
 from bufferize.tensors.execute import execute_block
 from bufferize.tensors.frame import Attribute, Frame, Instance, Run, Write, self_value
+from bufferize.tensors.parameters import parameter_value
 from bufferize.tensors.summaries import Summaries, Summary
 from bufferize.tensors.values import Kind, Value
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable
 from dataclasses import replace
+from functools import lru_cache
 
 from bufferize import facts
 from bufferize.project import (
@@ -18,7 +19,7 @@ from bufferize.project import (
 from bufferize.project.symbols import dotted_name
 from bufferize.tensors import values as v
 from bufferize.tensors.annotations import value_of_annotation
-from bufferize.tensors.frame import Attribute, Closure, Frame, ObjectRef, SelfRef, storage_of
+from bufferize.tensors.frame import Closure, Frame, ObjectRef, SelfRef, storage_of
 from bufferize.tensors.values import Bound, Kind, Value
 
 _NUMBERS = frozenset(
@@ -52,7 +53,7 @@ def evaluate(node: ast.expr | None, frame: Frame) -> Value:
     """What the expression may be. Never raises; what is not understood is UNKNOWN."""
     if node is None:
         return v.NONE
-    handler = _HANDLERS.get(type(node))
+    handler = _handlers().get(type(node))
     return handler(node, frame) if handler else v.UNKNOWN
 
 
@@ -340,98 +341,6 @@ def _conditional(node: ast.IfExp, frame: Frame) -> Value:
     return v.join(body, orelse)
 
 
-# -- displays, subscripts, comprehensions
-
-
-def _display(node: ast.Tuple | ast.List | ast.Set, frame: Frame) -> Value:
-    if any(isinstance(x, ast.Starred) for x in node.elts):
-        parts = [
-            v.element_of(evaluate(x.value, frame))
-            if isinstance(x, ast.Starred)
-            else evaluate(x, frame)
-            for x in node.elts
-        ]
-        return v.sequence_of(v.join_all(parts))
-    return v.sequence(tuple(evaluate(x, frame) for x in node.elts))
-
-
-def _dict(node: ast.Dict, frame: Frame) -> Value:
-    keys = tuple(key.value if isinstance(key, ast.Constant) else ... for key in node.keys)
-    items = tuple(evaluate(x, frame) for x in node.values)
-    if ... in keys:
-        return v.make(Kind.MAPPING, element=v.join_all(items))
-    return v.make(Kind.MAPPING, items=items, keys=keys)
-
-
-def _subscript(node: ast.Subscript, frame: Frame) -> Value:
-    value, index = evaluate(node.value, frame), evaluate(node.slice, frame)
-    return item_of(value, index, node, frame)
-
-
-def item_of(value: Value, index: Value, node: ast.Subscript, frame: Frame) -> Value:
-    if value.is_tensor or value.kinds == {Kind.PARAMETER}:
-        return _tensor_item(value, index, node, frame)
-    if value.kinds == {Kind.ARRAY}:
-        return v.make(Kind.ARRAY, traits=value.traits & v.CARRIED)
-    if value.items is not None:
-        if value.keys is not None:
-            if index.constant in value.keys:
-                return _entry(value.items[value.keys.index(index.constant)], node, frame)
-        elif isinstance(index.constant, int) and -len(value.items) <= index.constant < len(
-            value.items
-        ):
-            return _entry(value.items[index.constant], node, frame)
-        elif isinstance(node.slice, ast.Slice):
-            return v.sequence_of(v.element_of(value))
-    if value.kinds & {Kind.SEQUENCE, Kind.MAPPING} and (value.items or value.element):
-        if isinstance(node.slice, ast.Slice):
-            return replace(value, items=None, element=v.element_of(value))
-        return _entry(v.element_of(value), node, frame)
-    if value.kinds == {Kind.TEXT}:
-        return v.TEXT
-    return v.make(Kind.UNKNOWN, traits=value.traits & v.CARRIED)
-
-
-def _entry(value: Value, node: ast.Subscript, frame: Frame) -> Value:
-    """An entry of a list or dict: it stays reachable there when the container is an attribute."""
-    name = dotted_name(node.value)
-    if value.may_be_tensor and name is not None and "." in name:
-        return replace(value, storage=value.storage | {f"entry of {name}"})
-    return value
-
-
-def _tensor_item(value: Value, index: Value, node: ast.Subscript, frame: Frame) -> Value:
-    fancy = index.may_be_tensor or (
-        index.kinds & {Kind.SEQUENCE, Kind.ARRAY} and not isinstance(node.slice, ast.Tuple)
-    )
-    if fancy:
-        result = v.derived([value], (frame.module, node), storage_of(frame, node))
-    else:
-        result = v.view_of(value).with_chain((frame.module, node))
-        if Kind.PARAMETER in value.kinds or v.GRAD in value.traits:
-            result = result.with_traits(v.HISTORY)
-    return result.without_traits(v.HISTORY) if frame.context.no_grad else result
-
-
-def _comprehension(node: ast.ListComp | ast.SetComp | ast.GeneratorExp, frame: Frame) -> Value:
-    inner = _comprehension_frame(node.generators, frame)
-    return v.sequence_of(evaluate(node.elt, inner))
-
-
-def _dict_comprehension(node: ast.DictComp, frame: Frame) -> Value:
-    inner = _comprehension_frame(node.generators, frame)
-    return v.make(Kind.MAPPING, element=evaluate(node.value, inner))
-
-
-def _comprehension_frame(generators: list[ast.comprehension], frame: Frame) -> Frame:
-    from bufferize.tensors.execute import bind_target
-
-    inner = Frame(frame.run, frame.module, frame.function, frame.owner, {}, frame, frame.context)
-    for generator in generators:
-        bind_target(generator.target, v.element_of(evaluate(generator.iter, inner)), inner)
-    return inner
-
-
 def _walrus(node: ast.NamedExpr, frame: Frame) -> Value:
     value = evaluate(node.value, frame)
     frame.names[node.target.id] = value
@@ -448,7 +357,7 @@ def _call(node: ast.Call, frame: Frame) -> Value:
     return evaluate_call(node, frame)
 
 
-def _starred(node: ast.Starred, frame: Frame) -> Value:
+def _inner(node: ast.Starred | ast.Await, frame: Frame) -> Value:
     return evaluate(node.value, frame)
 
 
@@ -456,43 +365,34 @@ def _text(node: ast.expr, frame: Frame) -> Value:
     return v.TEXT
 
 
-def _await(node: ast.Await, frame: Frame) -> Value:
-    return evaluate(node.value, frame)
+@lru_cache(maxsize=1)
+def _handlers() -> dict[type[ast.AST], Callable[..., Value]]:
+    """Which function evaluates which node. Built at first use: the rooms import each other."""
+    from bufferize.tensors import displays
 
-
-_HANDLERS: dict[type[ast.AST], Callable[..., Value]] = {
-    ast.Name: _name,
-    ast.Constant: _constant,
-    ast.Attribute: _attribute,
-    ast.BinOp: _binary,
-    ast.UnaryOp: _unary,
-    ast.Compare: _compare,
-    ast.BoolOp: _bool,
-    ast.IfExp: _conditional,
-    ast.Tuple: _display,
-    ast.List: _display,
-    ast.Set: _display,
-    ast.Dict: _dict,
-    ast.Subscript: _subscript,
-    ast.ListComp: _comprehension,
-    ast.SetComp: _comprehension,
-    ast.GeneratorExp: _comprehension,
-    ast.DictComp: _dict_comprehension,
-    ast.NamedExpr: _walrus,
-    ast.Lambda: _lambda,
-    ast.Call: _call,
-    ast.Starred: _starred,
-    ast.JoinedStr: _text,
-    ast.FormattedValue: _text,
-    ast.Await: _await,
-}
-
-__all__ = [
-    "Attribute",
-    "attribute_of",
-    "class_attribute",
-    "combine",
-    "evaluate",
-    "item_of",
-    "symbol_value",
-]
+    return {
+        ast.Name: _name,
+        ast.Constant: _constant,
+        ast.Attribute: _attribute,
+        ast.BinOp: _binary,
+        ast.UnaryOp: _unary,
+        ast.Compare: _compare,
+        ast.BoolOp: _bool,
+        ast.IfExp: _conditional,
+        ast.Tuple: displays.display,
+        ast.List: displays.display,
+        ast.Set: displays.display,
+        ast.Dict: displays.mapping,
+        ast.Subscript: displays.subscript,
+        ast.ListComp: displays.comprehension,
+        ast.SetComp: displays.comprehension,
+        ast.GeneratorExp: displays.comprehension,
+        ast.DictComp: displays.dict_comprehension,
+        ast.NamedExpr: _walrus,
+        ast.Lambda: _lambda,
+        ast.Call: _call,
+        ast.Starred: _inner,
+        ast.JoinedStr: _text,
+        ast.FormattedValue: _text,
+        ast.Await: _inner,
+    }

@@ -206,14 +206,9 @@ def _loop(node: ast.For | ast.AsyncFor | ast.While, frame: Frame) -> bool:
             (exits.pop() if exits else before).restore(frame)
         for state in exits:
             state.join_into(frame)
-        _keep_bound(before, frame)
+        before.join_into(frame)  # the loop may not run at all
     frame.context = context
     return execute_block(node.orelse, frame) if node.orelse else True
-
-
-def _keep_bound(before: Snapshot, frame: Frame) -> None:
-    """After a loop that may not have run: join with the state before it."""
-    before.join_into(frame)
 
 
 def _leave_loop(node: ast.stmt, frame: Frame) -> bool:
@@ -286,7 +281,7 @@ def _match(node: ast.Match, frame: Frame) -> bool:
         states.pop().restore(frame)
     for state in states:
         state.join_into(frame)
-    return bool(states) or not exhaustive or True
+    return bool(states) or not exhaustive
 
 
 # -- the rest

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Sequence
 from dataclasses import replace
 
 from bufferize import facts
@@ -11,64 +10,19 @@ from bufferize.facts import Returns
 from bufferize.project import ExternalSymbol
 from bufferize.tensors import values as v
 from bufferize.tensors.frame import Frame, storage_of
+from bufferize.tensors.torchtraits import (
+    DROP_COMPLEX,
+    FLAG_TRAITS,
+    TABLES,
+    carried,
+    data_operands,
+    data_traits,
+    dtype_traits,
+    is_empty,
+    is_zero_dim,
+)
 from bufferize.tensors.values import Kind, Value
 
-_COMPLEX_DTYPES = frozenset({"complex64", "complex128", "cfloat", "cdouble", "complex32", "chalf"})
-_DROP_COMPLEX = frozenset(
-    {"abs", "angle", "real", "imag", "view_as_real", "isfinite", "isnan", "absolute"}
-)
-# rounding to bfloat16 hurts tables of these most
-_TABLES = frozenset(
-    [
-        "sin",
-        "cos",
-        "exp",
-        "log",
-        "pow",
-        "sqrt",
-        "rsqrt",
-        "log2",
-        "exp2",
-        "tan",
-        "hann_window",
-        "hamming_window",
-        "kaiser_window",
-        "blackman_window",
-        "cumprod",
-        "logspace",
-        "linspace",
-    ]
-)
-_DROP_ZERO_DIM = frozenset(
-    [
-        "reshape",
-        "view",
-        "unsqueeze",
-        "expand",
-        "repeat",
-        "tile",
-        "broadcast_to",
-        "atleast_1d",
-        "atleast_2d",
-        "stack",
-        "cat",
-        "concat",
-        "full",
-        "ones",
-        "zeros",
-        "new_zeros",
-        "new_ones",
-        "new_full",
-        "repeat_interleave",
-        "flatten",
-        "expand_as",
-        "view_as",
-        "diag",
-        "meshgrid",
-        "arange",
-        "linspace",
-    ]
-)
 _DISTRIBUTED = (
     "torch.distributed.get_rank",
     "torch.distributed.get_world_size",
@@ -120,7 +74,7 @@ def _known_objects() -> frozenset[str]:
 
 def _tensor_class(positional: list[Value], node: ast.Call, frame: Frame) -> Value:
     """torch.Tensor(3, 4) is uninitialised memory; torch.Tensor([1., 2.]) is not."""
-    traits = _carried(positional)
+    traits = carried(positional)
     if positional and _are_sizes(positional, node) and not _has_no_elements(node):
         traits |= {v.UNINITIALISED}
     return v.tensor((frame.module, node), traits, (storage_of(frame, node),))
@@ -199,10 +153,10 @@ def _result(
     if kind in {"tuple", "list"}:
         return _several(returns, last, operands, keywords, node, frame)
     if kind in {"number", "bool"}:
-        return v.make(Kind.NUMBER, traits=_carried(operands))
+        return v.make(Kind.NUMBER, traits=carried(operands))
     if kind == "module" and "Dropout" in last:
         return v.make(Kind.MODULE, traits=frozenset({v.RANDOM}))  # what it gives is drawn
-    traits = _carried(operands) | {t for flag, t in _FLAG_TRAITS.items() if returns.has(flag)}
+    traits = carried(operands) | {t for flag, t in FLAG_TRAITS.items() if returns.has(flag)}
     return _PLAIN.get(kind) or v.make(Kind.UNKNOWN, traits=traits)
 
 
@@ -281,21 +235,21 @@ def _tensor(
         result = _view(returns, last, tensors[0], operands, node, frame)
     else:
         result = v.derived(
-            [*operands, *_data(keywords)], (frame.module, node), storage_of(frame, node)
+            [*operands, *data_operands(keywords)], (frame.module, node), storage_of(frame, node)
         )
     traits = set(result.traits)
     if returns.has("like") or returns.has("factory"):
         # shape, dtype and device of an operand, none of its values
-        traits -= v.CARRIED - _data_traits(last, operands, keywords)
-    traits |= {t for flag, t in _FLAG_TRAITS.items() if returns.has(flag)}
+        traits -= v.CARRIED - data_traits(last, operands, keywords)
+    traits |= {t for flag, t in FLAG_TRAITS.items() if returns.has(flag)}
     if returns.has("uninitialised") and _has_no_elements(node):
         traits -= {v.UNINITIALISED}
-    if last in _TABLES and not returns.has("integer"):
+    if last in TABLES and not returns.has("integer"):
         traits.add(v.FLOAT_TABLE)
-    traits = _dtype_traits(traits, last, returns, operands, keywords)
-    if _is_empty(operands):
+    traits = dtype_traits(traits, last, returns, operands, keywords)
+    if is_empty(operands):
         traits.discard(v.UNINITIALISED)
-    if _is_zero_dim(returns, last, operands, tensors, node):
+    if is_zero_dim(returns, last, operands, tensors, node):
         traits.add(v.ZERO_DIM)
     if _turns_on_grad(keywords):
         traits.add(v.GRAD)
@@ -304,31 +258,6 @@ def _tensor(
     return replace(result, traits=frozenset(traits))
 
 
-_FLAG_TRAITS = {
-    "random": v.RANDOM,
-    "loads": v.LOADED,
-    "complex": v.COMPLEX,
-    "uninitialised": v.UNINITIALISED,
-}
-
-
-def _data_traits(last: str, operands: list[Value], keywords: dict[str, Value]) -> frozenset[str]:
-    """Traits of the values that a factory fills in: full(size, value), new_tensor(data)."""
-    if last in {"tensor", "as_tensor", "scalar_tensor", "asarray", "frombuffer"}:
-        return _carried([*operands, *_data(keywords)])
-    filled = operands[1:] if last.startswith(("full", "new_")) else []
-    return _carried([*filled, *_data({k: x for k, x in keywords.items() if k != "input"})])
-
-
-def _data(keywords: dict[str, Value]) -> list[Value]:
-    return [
-        x
-        for name, x in keywords.items()
-        if name in {"data", "input", "other", "tensors", "value", "fill_value"}
-    ]
-
-
-# in place by name, yet without an effect on the values
 _KEEP_VALUES = frozenset({"requires_grad_", "detach_", "share_memory_", "resize_", "rename_"})
 
 
@@ -391,46 +320,6 @@ def _literal(node: ast.expr) -> object:
     return node.value if isinstance(node, ast.Constant) else None
 
 
-def _dtype_traits(
-    traits: set[str],
-    last: str,
-    returns: Returns,
-    operands: Sequence[Value],
-    keywords: dict[str, Value],
-) -> set[str]:
-    named = [x.ref for x in [*operands[1:], *keywords.values()]]
-    dtypes = {getattr(ref, "name", "").rpartition(".")[2] for ref in named if ref is not None}
-    if dtypes & _COMPLEX_DTYPES:
-        return traits | {v.COMPLEX}
-    whole = dtypes & {"bool", "long", "int", "int64", "int32", "int8", "uint8", "int16", "short"}
-    if last in _DROP_COMPLEX or returns.has("boolean") or whole or last in {"long", "int", "bool"}:
-        traits -= {v.COMPLEX, v.FLOAT_TABLE}
-    return traits
-
-
-def _is_empty(operands: list[Value]) -> bool:
-    """torch.empty(0): no element, no memory to be uninitialised."""
-    return bool(operands) and operands[0].constant == 0 and operands[0].constant is not False
-
-
-def _is_zero_dim(
-    returns: Returns, last: str, operands: list[Value], tensors: list[Value], node: ast.Call
-) -> bool:
-    if last in {"tensor", "as_tensor", "scalar_tensor"}:
-        first = operands[0] if operands else v.UNKNOWN
-        return first.kinds == {Kind.NUMBER} or (first.is_tensor and v.ZERO_DIM in first.traits)
-    if last in {"zeros", "ones", "empty", "full", "rand", "randn"} and node.args:
-        shape = node.args[0]
-        return isinstance(shape, ast.Tuple | ast.List) and not shape.elts
-    if returns.has("reduces"):
-        return not node.args[1 if len(operands) == len(node.args) else 0 :] and not node.keywords
-    if last in _DROP_ZERO_DIM or not tensors:
-        return False
-    return all(v.ZERO_DIM in x.traits for x in tensors) and not any(
-        x.kinds & {Kind.SEQUENCE, Kind.ARRAY} for x in operands
-    )
-
-
 def _turns_on_grad(keywords: dict[str, Value]) -> bool:
     flag = keywords.get("requires_grad")
     return flag is not None and flag.constant is not False
@@ -457,13 +346,6 @@ def _form(value: Value) -> str:
     return "?" if value.is_unknown else "other"
 
 
-def _carried(operands: Sequence[Value]) -> frozenset[str]:
-    traits: frozenset[str] = frozenset()
-    for value in operands:
-        traits |= value.traits & v.CARRIED
-    return traits
-
-
 def call_numpy(name: str, positional: list[Value], node: ast.Call, frame: Frame) -> Value:
     """A call of numpy or scipy by its qualified name."""
     if positional and positional[0].is_tensor and name.startswith("numpy."):
@@ -473,10 +355,10 @@ def call_numpy(name: str, positional: list[Value], node: ast.Call, frame: Frame)
         return v.make(Kind.OTHER, traits=frozenset({v.RANDOM}))
     returns = facts.numpy_returns(name)
     if returns is None:
-        return v.make(Kind.UNKNOWN, traits=_carried(positional))
-    traits = _carried(positional)
-    traits |= {t for flag, t in _FLAG_TRAITS.items() if returns.has(flag)}
-    if name.rpartition(".")[2] in _DROP_COMPLEX:
+        return v.make(Kind.UNKNOWN, traits=carried(positional))
+    traits = carried(positional)
+    traits |= {t for flag, t in FLAG_TRAITS.items() if returns.has(flag)}
+    if name.rpartition(".")[2] in DROP_COMPLEX:
         traits -= {v.COMPLEX}
     array = v.make(Kind.ARRAY, traits=traits, storage=frozenset({storage_of(frame, node)}))
     if returns.kind == "array":
