@@ -79,7 +79,7 @@ OUTPUT_OPTIONS = (
 SEARCH_OPTIONS = (
     click.option("--config", type=click.Path(path_type=Path), help="instead of pyproject.toml"),
     click.option("--exclude", multiple=True, metavar="GLOB", help="leave these files out"),
-    click.option("--jobs", type=click.IntRange(min=1), help="processes at a time"),
+    click.option("--jobs", type=click.IntRange(min=1), help="processes at a time; default: 2"),
     click.option("--select", multiple=True, metavar="ID", help="report only these hazards"),
     click.option("--ignore", multiple=True, metavar="ID", help="do not report these hazards"),
     click.option("--python", metavar="EXE", help="the interpreter whose packages the code uses"),

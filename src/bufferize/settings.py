@@ -37,7 +37,8 @@ class Settings:
     style: str = "register_buffer"
     unsafe: bool = False
     strict: bool = False
-    jobs: int = 1
+    # processes at a time; 0: two, where there are two cores
+    jobs: int = 0
     line_length: int | None = None
     # the interpreter whose packages the code under change uses
     python: Path | None = None

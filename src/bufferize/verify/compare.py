@@ -89,6 +89,8 @@ def judge_control(plan: ClassPlan, control: Observation) -> Verdict | None:
     imports = control.find("imports")
     if imports is not None and "failure" in imports:
         said = say_failure(imports["failure"])
+        if imports["failure"]["type"] == "ModuleNotFoundError":
+            said += "; install it for the interpreter of the proof, or name another with --python"
         return judgement.undecided(f"the old version does not import: {said}")
     if control.vanished:
         return judgement.undecided(f"the old version {control.vanished}", suggestion=suggest(plan))
@@ -171,7 +173,8 @@ def _climb(
         for pair in pairs:
             if stage not in pair.new:
                 judgement.evidence.extend(found)
-                return judgement.undecided(f"the new version {candidate.vanished}")
+                because = f"the new version {candidate.vanished}"
+                return judgement.undecided(because, suggestion=suggest(judgement.plan))
             found.extend(check(pair))
         judgement.evidence.extend(dict.fromkeys(found))
         bad = min((e for e in found), key=lambda e: list(Answer).index(e.answer), default=None)

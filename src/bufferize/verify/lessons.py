@@ -43,7 +43,12 @@ def learn(error: BaseException, draft: Draft) -> dict[Path, str]:
             if (name,) not in draft.taught
         }
     if isinstance(error, KeyError) and error.args and isinstance(error.args[0], str):
-        return _learn_part(draft, f"[{error.args[0]}]") or _learn_option(draft, error.args[0])
+        key = error.args[0]
+        return (
+            _learn_key(error, draft, key)
+            or _learn_part(draft, f"[{key}]")
+            or _learn_option(draft, key)
+        )
     match = ATTRIBUTE.search(message)
     if match and match.group(1) in {"SimpleNamespace", "Settings"}:
         return _learn_part(draft, f".{match.group(2)}")
@@ -71,6 +76,29 @@ def _learn_place(
         or _solve(draft, statement, frame, suspects)
         or _learn_choice(draft, suspects, frame, message)
     )
+
+
+def _learn_key(error: BaseException, draft: Draft, key: str) -> dict[Path, str]:
+    """An argument that a table does not know: a key of that table."""
+    place = _place(error, draft)
+    if place is None:
+        return {}
+    frame, statement = place
+    scope = {**frame.f_globals, **frame.f_locals}
+    names = {
+        node.value.id
+        for node in ast.walk(statement)
+        if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name)
+    }
+    tables = [scope[name] for name in sorted(names) if isinstance(scope.get(name), Mapping)]
+    known = [item for table in tables for item in table if isinstance(item, str)][:2]
+    for name in _suspects(statement, frame, draft) if known else ():
+        value = frame.f_locals[name]
+        if value == key:
+            return {(name,): repr(known[0])}
+        if isinstance(value, list | tuple) and key in value:
+            return {(name,): repr((known * len(value))[: len(value)])}
+    return {}
 
 
 def _learn_part(draft: Draft, part: str) -> dict[Path, str]:

@@ -123,8 +123,13 @@ def suggest(name: str, sizes: Mapping[str, int]) -> str | None:
     return None
 
 
-def is_size(name: str) -> bool:
-    """Whether a name speaks of a size that a profile can make small."""
+def size_kind(name: str) -> str:
+    """Which size of a profile a name speaks of ('layers', 'dim'), or empty."""
     lowered = plain_name(name)
     value = next((value for pattern, value in _COMPILED if pattern.fullmatch(lowered)), "")
-    return value in PROFILES[0]
+    return value if value in PROFILES[0] else ""
+
+
+def is_size(name: str) -> bool:
+    """Whether a name speaks of a size that a profile can make small."""
+    return bool(size_kind(name))

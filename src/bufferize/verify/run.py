@@ -106,6 +106,7 @@ class _Proof:
         self.plan = plan
         self.classes = classes
         self.settings = settings
+        self.jobs = settings.jobs or min(2, os.cpu_count() or 1)
         self.folder = folder
         self.warm = Warm(plan, settings, folder)
         self.under_way: dict[int, _Task] = {}
@@ -120,7 +121,7 @@ class _Proof:
         while waiting or self.under_way or self.suspects:
             if self.suspects and not self.under_way:
                 self._send(self.suspects.pop(0))
-            while waiting and not self.suspects and len(self.under_way) < self.settings.jobs:
+            while waiting and not self.suspects and len(self.under_way) < self.jobs:
                 self._begin(waiting.pop(0))
             self._hear()
             progress(len(self.verdicts), len(self.classes))
@@ -290,7 +291,8 @@ def _understand(
     elif any(f["stage"] == "done" for f in lines):
         why = ""
     elif end["late"]:
-        why = f"took longer than {settings.timeout:g} s{during}"
+        more = "smaller arguments or a longer --timeout would decide it"
+        why = f"took longer than {settings.timeout:g} s{during}: {more}"
     elif end["signal"]:
         why = f"was killed by signal {end['signal']}{during}"
     else:

@@ -8,12 +8,15 @@ library and torch only.
 from __future__ import annotations
 
 import ast
+import contextlib
 import importlib
+import math
 import random
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any, TypedDict, cast
@@ -26,11 +29,15 @@ from bufferize.verify import describe
 from bufferize.verify.device.stray import DeviceMismatch
 from bufferize.verify.naming import find_named
 from bufferize.verify.overlay import say_place
+from bufferize.verify.shrinking import shrink_case
+from bufferize.verify.switching import switch_case
 from bufferize.verify.synthesis import probe_inputs, synthesise_cases
 
 _MOST_TRIES = 12
 _MOST_CASES = 3
 _MOST_INPUTS = 4
+# CPU seconds for one construction and one call: the proof makes some forty of each
+SLOW = 0.25
 
 
 class Refusal(Exception):
@@ -166,6 +173,19 @@ class Tracer:
         return self._note_line
 
 
+class TooSlow(Exception):
+    """A case takes so long that proving it would end in a timeout."""
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """A case that builds and runs: its tensors, and first lines of statements it executed."""
+
+    case: Case
+    alive: frozenset[str]
+    executed: frozenset[int]
+
+
 class Search:
     """Looks for cases that build and run in this world."""
 
@@ -178,20 +198,40 @@ class Search:
         self.chosen: list[Case] = []
         self.unrun: list[Case] = []
         self.failures: list[dict[str, Any]] = []
+        self.slow: list[Case] = []
 
-    def run(self, offered: Iterable[Case]) -> list[Case]:
-        for tried, case in enumerate(self._all(offered)):
-            enough = len(self.chosen) >= _MOST_CASES or (self.chosen and not self.missing)
-            if tried >= _MOST_TRIES or (enough and case.source != "configuration"):
-                break
-            self._try(case)
+    def run(self, offered: Sequence[Case]) -> list[Case]:
+        """Offered cases first, then these with other switches, then synthesised ones."""
+        self._try_all(offered, len(offered))
+        self._switch()
+        self._try_all(self._synthesised(), _MOST_TRIES)
+        for case in self.slow[:1] if self.missing or not self.chosen else ():
+            self._keep(self._examine(case))
+        self._switch()
         return self.chosen or self.unrun[:1]
 
-    def _all(self, offered: Iterable[Case]) -> Iterator[Case]:
-        yield from offered
+    def _try_all(self, cases: Iterable[Case], most: int) -> None:
+        for tried, case in enumerate(cases):
+            enough = len(self.chosen) >= _MOST_CASES or (self.chosen and not self.missing)
+            if tried >= most or (enough and case.source != "configuration"):
+                break
+            self._try(case)
+
+    def _switch(self) -> None:
+        """Take the branches that hold what no case has shown yet."""
+        for case in list(self.chosen):
+            lines = {line for line in self.missing if isinstance(line, int)}
+            for other in switch_case(case, self.scene.cls, lines) if lines else ():
+                if len(self.chosen) < _MOST_CASES + 2 and lines & self.missing:
+                    with contextlib.suppress(TooSlow):
+                        self._keep(self._examine(other, SLOW))
+
+    def _synthesised(self) -> Iterator[Case]:
         scene = self.scene
         try:
             yield from synthesise_cases(scene.cls, scene.namespace, scene.seed, self._attempt)
+        except GeneratorExit:
+            raise
         except BaseException as error:
             self._note("builds", scene.cls.__qualname__, "signature", error)
 
@@ -205,28 +245,55 @@ class Search:
         return None
 
     def _try(self, case: Case) -> None:
+        """Look at the case, or where that is slow at a smaller one; slow ones come last."""
+        if case.source == "configuration":
+            self._keep(self._examine(case))
+            return
+        try:
+            self._keep(self._examine(case, SLOW))
+        except TooSlow:
+            for smaller in shrink_case(case, self.scene.cls):
+                with contextlib.suppress(TooSlow):
+                    examined = self._examine(smaller, SLOW)
+                    if examined is not None:
+                        self._keep(examined)
+                        return
+            self.slow.append(case)
+
+    def _examine(self, case: Case, patience: float = math.inf) -> Examined | None:
+        """Build and run it; None where that fails. Raises TooSlow after `patience` CPU seconds."""
+        start = time.process_time()
         with self.tracer:
             try:
                 module = self.scene.build(case)
             except BaseException as error:
                 self._note("builds", case.construct, case.source, error)
-                return
+                return None
+            patience -= time.process_time() - start
+            if patience < 0:
+                raise TooSlow
             if self.scene.has_forward:
-                inputs = self._inputs(module, case)
+                inputs = self._inputs(module, case, patience)
                 case = replace(case, inputs=inputs)
                 if not inputs:
                     self.unrun.append(case)
-                    return
+                    return None
         alive = {p.rpartition(".")[2].partition("[")[0] for p in describe.find_tensors(module)}
-        named = {a for a in self.missing if isinstance(a, str) and find_named(a, alive)}
-        news = named | (self.missing & self.tracer.seen)
-        if news or not self.chosen or case.source == "configuration":
-            self.chosen.append(case)
-            self.executed |= self.tracer.seen
+        return Examined(case, frozenset(alive), frozenset(self.tracer.seen))
+
+    def _keep(self, examined: Examined | None) -> None:
+        """Take a case that works where it shows something new."""
+        if examined is None:
+            return
+        named = {a for a in self.missing if isinstance(a, str) and find_named(a, examined.alive)}
+        news = named | (self.missing & examined.executed)
+        if news or not self.chosen or examined.case.source == "configuration":
+            self.chosen.append(examined.case)
+            self.executed |= examined.executed
         self.missing -= news
 
-    def _inputs(self, module: nn.Module, case: Case) -> tuple[str, ...]:
-        given = self._that_run(case, case.inputs)
+    def _inputs(self, module: nn.Module, case: Case, patience: float) -> tuple[str, ...]:
+        given = self._that_run(case, case.inputs, patience)
         if given:
             return given
         try:
@@ -234,19 +301,22 @@ class Search:
         except BaseException as error:
             self._note("runs", case.construct, case.source, error)
             return ()
-        return self._that_run(case, probed)
+        return self._that_run(case, probed, patience)
 
-    def _that_run(self, case: Case, inputs: Iterable[str]) -> tuple[str, ...]:
+    def _that_run(self, case: Case, inputs: Iterable[str], patience: float) -> tuple[str, ...]:
         running = []
         for text in inputs:
             try:
                 module = self.scene.build(case)
                 args, named = self.scene.arguments(case, text)
+                start = time.process_time()
                 module(*args, **named)
             except BaseException as error:
                 self._note("runs", f"{case.construct}({text})", case.source, error)
             else:
                 running.append(text)
+                if time.process_time() - start > patience:
+                    raise TooSlow
             if len(running) >= _MOST_INPUTS:
                 break
         return tuple(running)

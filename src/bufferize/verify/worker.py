@@ -10,9 +10,11 @@ would break in a forked child. It refuses to judge what it sees.
 from __future__ import annotations
 
 import contextlib
+import copy
 import ctypes
 import gc
 import importlib
+import io
 import json
 import os
 import select
@@ -257,15 +259,19 @@ def warm_up(device: str) -> None:
     """One small forward: an import alone leaves over a second of lazy imports to every child."""
     import torch
 
-    with contextlib.suppress(ImportError, AttributeError):
-        # what a child would import itself
-        importlib.import_module("bufferize.verify.device.virtual")
+    for name in ("numpy.random", "torch.utils.serialization", "bufferize.verify.device.virtual"):
+        # what every child would import itself
+        with contextlib.suppress(ImportError, AttributeError):
+            importlib.import_module(name)
 
     # A pool of threads started here would hang in a forked child.
     torch.set_num_threads(1)
     with torch.no_grad():
         layers = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.LayerNorm(2), torch.nn.GELU())
         layers(torch.zeros(1, 2)).sum().item()
+        saved = io.BytesIO()
+        torch.save(copy.deepcopy(layers).state_dict(), saved)
+        torch.load(io.BytesIO(saved.getvalue()), weights_only=False)
         if device == "virtual" or not (torch.version.cuda or torch.version.hip):
             activate = importlib.import_module("bufferize.verify.device").activate
             with contextlib.suppress(RuntimeError), activate("virtual") as accelerator:

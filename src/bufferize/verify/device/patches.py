@@ -259,11 +259,18 @@ def _has_own_function(value: Any) -> bool:
     )
 
 
+# torch's modules that were searched, and where they hold the questions
+_searched: set[str] = set()
+_holders: list[tuple[Any, str]] = []
+
+
 def _replace_everywhere(replacements: dict[Any, Any]) -> None:
     for name, module in list(sys.modules.items()):
-        if name.partition(".")[0] != "torch" or module is None:
+        if name in _searched or name.partition(".")[0] != "torch" or module is None:
             continue
-        for question in _QUESTIONS:
-            current = vars(module).get(question)
-            if current is not None and current in replacements:
-                setattr(module, question, replacements[current])
+        _searched.add(name)
+        _holders.extend((module, question) for question in _QUESTIONS if question in vars(module))
+    for module, question in _holders:
+        current = vars(module).get(question)
+        if current is not None and current in replacements:
+            setattr(module, question, replacements[current])
