@@ -18,6 +18,7 @@ from bufferize.project.symbols import (
     Binding,
     ClassInfo,
     ExternalSymbol,
+    FunctionInfo,
     FunctionNode,
     ImportBinding,
     Module,
