@@ -13,7 +13,13 @@ from bufferize.model import Case, SourceFile
 from bufferize.verify.heirs import find_heirs
 from bufferize.verify.levels import find_promises
 from bufferize.verify.naming import find_named, split_address
+from bufferize.verify.suggesting import Skeleton, read_skeleton, suggest_case
 from bufferize.verify.touched import find_touched
+
+try:
+    import tomllib
+except ModuleNotFoundError:
+    import tomli as tomllib
 
 torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
@@ -193,3 +199,26 @@ def test_touched_statements_say_where_they_stand():
     before = "class A:\n    def f(self):\n        self.x = 1\n"
     (statement,) = find_touched(before, before.replace("= 1", "= 2"), "A")
     assert (statement.where, statement.text) == ("line 3", "self.x = 1")
+
+
+SOURCE = """
+class Outer:
+    class Net(Module):
+        def __init__(self, dim, depth=2, *, heads, mode="x"):
+            pass
+
+        def forward(self, x, mask, scale=1.0):
+            pass
+"""
+
+
+def test_the_suggestion_names_what_must_be_given():
+    skeleton = read_skeleton(SOURCE, "Outer.Net")
+    assert skeleton == Skeleton(
+        "Net(dim=..., heads=...)", "x=torch.randn(...), mask=torch.randn(...)"
+    )
+    line = suggest_case("m:Outer.Net", skeleton, 'Net(4, heads="a")')
+    assert tomllib.loads(line) == {
+        "m:Outer.Net": [{"construct": 'Net(4, heads="a")', "inputs": [skeleton.inputs]}]
+    }
+    assert read_skeleton(SOURCE, "Gone") == Skeleton("Gone(...)", "torch.randn(...)")

@@ -6,7 +6,6 @@ Out: a Verdict with its evidence. It refuses to know where facts come from: no p
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -31,6 +30,7 @@ from bufferize.verify.levels import (
 )
 from bufferize.verify.naming import split_address
 from bufferize.verify.plan import ClassPlan, Plan, expected_keys, is_tensor
+from bufferize.verify.suggesting import suggest_case
 
 # What a level is called in the facts, and how it is checked; in order.
 _CHECKS: tuple[tuple[Level, str, Callable[[Pair], Iterator[Evidence]]], ...] = (
@@ -75,6 +75,8 @@ class _Judgement:
     tries: str = ""
     # first lines of the touched statements that ran
     executed: frozenset[int] = frozenset()
+    # a constructor call that works in the old version
+    works: str = ""
 
     def verdict(self, answer: Answer, because: str = "", **more: str) -> Verdict:
         return Verdict(answer, self.level, tuple(self.evidence), because=because, **more)
@@ -110,12 +112,9 @@ def _say_tries(control: Observation, stage: str) -> str:
     return f"{first['what']} ({first['source']}) gives {say_failure(first)}"
 
 
-def suggest(plan: ClassPlan) -> str:
-    """The line to add under [tool.bufferize.cases]; the dots are for the user to fill."""
-    last = plan.cls.rpartition(".")[2]
-    # a JSON string is a TOML string too
-    call = json.dumps(plan.cases[0].construct if plan.cases else f"{last}(...)")
-    return f'"{plan.address}" = [{{ construct = {call}, inputs = ["torch.randn(...)"] }}]'
+def suggest(plan: ClassPlan, works: str = "") -> str:
+    """The line to add under [tool.bufferize.cases]; `works` is a constructor call that does."""
+    return suggest_case(plan.address, plan.skeleton, works)
 
 
 def find_flaw(control: Observation, again: Observation) -> str:
@@ -142,6 +141,7 @@ def judge(whole: Plan, plan: ClassPlan, control: Observation, candidate: Observa
     judgement.evidence.append(_confirm(Level.IMPORTS, "both versions import"))
     pairs = _pair_up(whole, plan, control, candidate)
     judgement.tries = _say_tries(control, "runs")
+    judgement.works = str(control.chosen[0]["construct"])
     judgement.executed = frozenset((control.find("cases") or {}).get("executed", ()))
     verdict = _climb(judgement, pairs, imports["has_forward"], candidate)
     return _with_particulars(verdict, pairs, control)
@@ -174,7 +174,9 @@ def _climb(
             if stage not in pair.new:
                 judgement.evidence.extend(found)
                 because = f"the new version {candidate.vanished}"
-                return judgement.undecided(because, suggestion=suggest(judgement.plan))
+                return judgement.undecided(
+                    because, suggestion=suggest(judgement.plan, judgement.works)
+                )
             found.extend(check(pair))
         judgement.evidence.extend(dict.fromkeys(found))
         bad = min((e for e in found), key=lambda e: list(Answer).index(e.answer), default=None)
@@ -188,7 +190,7 @@ def _climb(
 def _cannot_run(judgement: _Judgement) -> Verdict:
     because = "no inputs were found that the old version's forward takes"
     said = f"{because}: {judgement.tries}" if judgement.tries else because
-    return judgement.undecided(said, suggestion=suggest(judgement.plan))
+    return judgement.undecided(said, suggestion=suggest(judgement.plan, judgement.works))
 
 
 def _last_word(judgement: _Judgement, pairs: list[Pair]) -> Verdict:
@@ -201,12 +203,12 @@ def _last_word(judgement: _Judgement, pairs: list[Pair]) -> Verdict:
     if unseen:
         names = ", ".join(dict.fromkeys(unseen))
         because = f"no case builds {names} as a tensor, so nothing is known of it"
-        return judgement.undecided(because, suggestion=suggest(judgement.plan))
+        return judgement.undecided(because, suggestion=suggest(judgement.plan, judgement.works))
     idle = [s for s in judgement.plan.touched if s.first not in judgement.executed]
     if idle:
         more = f" and {len(idle) - 1} more" if len(idle) > 1 else ""
         because = f"no case runs {idle[0].where}, `{idle[0].text}`{more}"
-        return judgement.undecided(because, suggestion=suggest(judgement.plan))
+        return judgement.undecided(because, suggestion=suggest(judgement.plan, judgement.works))
     return judgement.verdict(Answer.CONFIRMED)
 
 

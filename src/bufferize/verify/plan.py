@@ -16,6 +16,7 @@ from bufferize.settings import Settings
 from bufferize.verify.cases import mine_cases
 from bufferize.verify.heirs import Heir, find_heirs
 from bufferize.verify.overlay import WorldFile
+from bufferize.verify.suggesting import UNKNOWN, Skeleton, read_skeleton
 from bufferize.verify.touched import Statement, find_touched
 
 MOST_HEIRS = 3
@@ -34,6 +35,7 @@ class ClassPlan:
     # statements of the old version that must be seen to run
     touched: tuple[Statement, ...] = ()
     path: str = ""
+    skeleton: Skeleton = UNKNOWN
     cases: tuple[Case, ...] = ()
     # subclasses, each with its cases, to be proved in its stead where that fails
     heirs: tuple[tuple[Heir, tuple[Case, ...]], ...] = ()
@@ -131,6 +133,7 @@ def _plan_class(change: FileChange, cls: str) -> ClassPlan:
         expected,
         find_touched(change.before, change.after, cls, change.before_cells),
         str(change.path.resolve()),
+        read_skeleton(change.before, cls),
     )
 
 

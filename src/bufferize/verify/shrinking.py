@@ -7,7 +7,6 @@ the caller to try. Part of the worker: standard library only.
 from __future__ import annotations
 
 import ast
-import math
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import replace
 
@@ -53,8 +52,9 @@ def _narrow(name: str, value: ast.expr, kinds: Set[str]) -> None:
     """Make a literal count small, in place; also each of a row of them."""
     kind = size_kind(name)
     most = 1 if kind in DEEP else NARROW
-    least = MANY if WIDE <= kinds else math.inf
+    least = most + 1 if kind in kinds else MANY
+    if not kind or (kind not in kinds and not kinds >= WIDE):
+        return
     for item in value.elts if isinstance(value, ast.Tuple | ast.List) else [value]:
-        if isinstance(item, ast.Constant) and type(item.value) is int and item.value > most:
-            if kind in kinds or (kind and item.value >= least):
-                item.value = most
+        if isinstance(item, ast.Constant) and type(item.value) is int and item.value >= least:
+            item.value = most

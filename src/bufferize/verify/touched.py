@@ -33,15 +33,8 @@ def find_touched(
     before: str | None, after: str | None, cls: str, cells: Sequence[Cell] = ()
 ) -> tuple[Statement, ...]:
     """Statements inside the methods of `cls` that the new text does not have."""
-    if before is None or after is None:
-        return ()
-    try:
-        scope: ast.AST | None = ast.parse(before)
-    except (SyntaxError, ValueError, RecursionError):
-        return ()
-    for name in cls.split("."):
-        scope = _find_class(scope, name)
-    if scope is None:
+    scope = find_class(before, cls)
+    if scope is None or before is None or after is None:
         return ()
     lines = before.splitlines()
     gone = _find_gone(before, after)
@@ -57,6 +50,22 @@ def _say_where(line: int, cells: Sequence[Cell]) -> str:
         if cell.line <= line < cell.line + cell.lines:
             return f"cell {cell.number}:{line - cell.line + 1}"
     return f"line {line}"
+
+
+def find_class(text: str | None, cls: str) -> ast.ClassDef | None:
+    """The class of that qualified name, None where there is none or the text cannot be read."""
+    tree = _parse(text or "")
+    for name in cls.split("."):
+        tree = _find_class(tree, name)
+    return tree if isinstance(tree, ast.ClassDef) else None
+
+
+@lru_cache(maxsize=8)
+def _parse(text: str) -> ast.AST | None:
+    try:
+        return ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError):
+        return None
 
 
 def _find_class(scope: ast.AST | None, name: str) -> ast.ClassDef | None:
