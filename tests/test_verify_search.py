@@ -5,6 +5,7 @@ In: classes and texts of this file. Out: cases, names, heirs.
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ except ModuleNotFoundError:
 torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
+from bufferize.verify import scene  # noqa: E402
 from bufferize.verify.shrinking import shrink_case  # noqa: E402
 from bufferize.verify.switching import switch_case  # noqa: E402
 from bufferize.verify.synthesis import synthesise_cases  # noqa: E402
@@ -102,6 +104,37 @@ def test_thousands_of_anything_are_made_few():
 
 def test_a_small_case_has_no_smaller_one():
     assert list(shrink_case(Case("x", "Deep(16, depth=1)"), Deep)) == []
+
+
+class Heavy(nn.Module):
+    """Costs time for every layer but one."""
+
+    def __init__(self, depth):
+        super().__init__()
+        self.mask = torch.ones(3)
+        end = time.process_time() + 0.1 * (depth - 1)
+        while time.process_time() < end:
+            pass
+
+    def forward(self, x):
+        return x * self.mask
+
+
+@pytest.mark.parametrize(
+    ("source", "construct"), [("README.md:1", "Heavy(1)"), ("configuration", "Heavy(3)")]
+)
+def test_a_slow_example_is_tried_smaller_unless_the_user_wrote_it(source, construct, monkeypatch):
+    monkeypatch.setattr(scene, "SLOW", 0.05)
+    search = scene.Search(scene.Scene(__name__, "Heavy", 0), ["mask"], scene.Tracer("x", []))
+    (chosen,) = search.run([Case(source, "Heavy(3)", ("torch.ones(2, 3)",))])
+    assert chosen.construct == construct and chosen.inputs == ("torch.ones(2, 3)",)
+
+
+def test_a_slow_example_is_taken_where_nothing_else_works(monkeypatch):
+    monkeypatch.setattr(scene, "SLOW", -1.0)
+    search = scene.Search(scene.Scene(__name__, "Heavy", 0), ["mask"], scene.Tracer("x", []))
+    (chosen,) = search.run([Case("README.md:1", "Heavy(2)", ("torch.ones(2, 3)",))])
+    assert chosen.construct == "Heavy(2)"
 
 
 # --- branches
