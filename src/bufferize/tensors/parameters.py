@@ -72,6 +72,9 @@ def parameter_value(
         value = replace(given, constant=...) if plain else v.UNKNOWN
         if isinstance(given.ref, ExternalSymbol | FunctionInfo):
             value = given  # window_fn=torch.hann_window: what is passed gives the like
+    if handed_in and value.kinds == {Kind.UNKNOWN}:
+        # a later isinstance test may show that it is a tensor
+        value = replace(value, storage=frozenset({f"argument {parameter.arg}"}))
     if handed_in and value.kinds & {Kind.TENSOR, Kind.ARRAY}:
         value = replace(
             value,

@@ -109,7 +109,10 @@ class Value:
         if left:
             return replace(self, kinds=frozenset(left))
         # the program tests for a kind that was not thought of: believe the test
-        return replace(self, kinds=frozenset(kinds), constant=..., ref=None)
+        traits = self.traits
+        if any(name.startswith("argument ") for name in self.storage):
+            traits |= {HANDED_IN}
+        return replace(self, kinds=frozenset(kinds), traits=traits, constant=..., ref=None)
 
     def without(self, *kinds: Kind) -> Value:
         left = self.kinds - set(kinds)
