@@ -183,11 +183,15 @@ def test_no_switch_where_every_line_runs():
 TABLE = {"H": 1, "C": 6, "N": 7}
 
 
+def look_up(symbol):
+    return TABLE[symbol]
+
+
 class Looked(nn.Module):
     def __init__(self, symbols: list[str], first: str):
         super().__init__()
         self.numbers = torch.tensor([TABLE[s] for s in symbols])
-        self.first = TABLE[first]
+        self.first = look_up(first)
 
 
 def test_a_table_says_which_keys_it_knows():

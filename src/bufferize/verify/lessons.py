@@ -80,25 +80,33 @@ def _learn_place(
 
 def _learn_key(error: BaseException, draft: Draft, key: str) -> dict[Path, str]:
     """An argument that a table does not know: a key of that table."""
-    place = _place(error, draft)
-    if place is None:
+    frame, _, _ = _frame_of(error, draft)
+    known = list(dict.fromkeys(_known_keys(error, key)))[:2]
+    if frame is None or not known:
         return {}
-    frame, statement = place
-    scope = {**frame.f_globals, **frame.f_locals}
-    names = {
-        node.value.id
-        for node in ast.walk(statement)
-        if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name)
-    }
-    tables = [scope[name] for name in sorted(names) if isinstance(scope.get(name), Mapping)]
-    known = [item for table in tables for item in table if isinstance(item, str)][:2]
-    for name in _suspects(statement, frame, draft) if known else ():
-        value = frame.f_locals[name]
+    for name in inspect.signature(draft.cls).parameters:
+        value = frame.f_locals.get(name)
         if value == key:
             return {(name,): repr(known[0])}
         if isinstance(value, list | tuple) and key in value:
             return {(name,): repr((known * len(value))[: len(value)])}
     return {}
+
+
+def _known_keys(error: BaseException, key: str) -> Iterator[str]:
+    """The keys of tables that the failing line's function reads, and that lack `key`."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None:
+        return
+    frame = trace.tb_frame
+    code = frame.f_code
+    scope = {**frame.f_globals, **frame.f_locals}
+    for name in (*code.co_varnames, *code.co_freevars, *code.co_names):
+        table = scope.get(name)
+        if isinstance(table, Mapping) and table and key not in table:
+            yield from (item for item in table if isinstance(item, str))
 
 
 def _learn_part(draft: Draft, part: str) -> dict[Path, str]:
