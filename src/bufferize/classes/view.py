@@ -80,16 +80,22 @@ class ClassView:
         """These methods and what they call on self, directly or not."""
         return self.reached_by(m for m in self.family_methods if m.name in names)
 
+    @cached_property
+    def _methods_by_name(self) -> dict[str, list[FunctionInfo]]:
+        found: dict[str, list[FunctionInfo]] = {}
+        for method in self.family_methods:
+            found.setdefault(method.name, []).append(method)
+        return found
+
     def reached_by(self, methods: Iterable[FunctionInfo]) -> frozenset[str]:
         """Names of these methods and of what they call on self, directly or not."""
-        names: set[str] = set()
         waiting = list(methods)
+        names = {method.name for method in waiting}
         while waiting:
-            method = waiting.pop()
-            names.add(method.name)
-            called = self.survey.self_calls(method) - names
-            waiting += [m for m in self.family_methods if m.name in called]
+            called = self.survey.self_calls(waiting.pop()) - names
             names |= called
+            for name in called:
+                waiting += self._methods_by_name.get(name, ())
         return frozenset(names)
 
     @cached_property
