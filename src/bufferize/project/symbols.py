@@ -146,12 +146,14 @@ def dotted_name(node: ast.AST) -> str | None:
 
 def module_of(path: Path) -> tuple[str, Path]:
     """The dotted name a file is imported under, and the folder that must be on sys.path for it."""
-    parts = [] if path.name == "__init__.py" else [path.stem]
-    folder = path.parent
-    while (folder / "__init__.py").exists() and folder.parent != folder:
+    full = path.resolve()
+    # a dot in a file's name would read as a package
+    parts = [] if full.stem == "__init__" else [full.stem.replace(".", "_")]
+    folder = full.parent
+    while (folder / "__init__.py").is_file() and folder != folder.parent:
         parts.insert(0, folder.name)
         folder = folder.parent
-    return ".".join(parts) or path.parent.name, folder
+    return ".".join(parts) or full.parent.name, folder
 
 
 def index_module(source: SourceFile, dotted: str, tree: ast.Module, judged: bool = True) -> Module:

@@ -12,6 +12,7 @@ from pathlib import Path
 from bufferize.discover import display_name, find_paths, stdin_source
 from bufferize.errors import UnreadableFile
 from bufferize.model import Failed, FileChange, SourceFile
+from bufferize.project.symbols import module_of
 from bufferize.revisions.git import Entry, Repository
 from bufferize.revisions.registered import find_promises
 from bufferize.settings import Settings
@@ -78,18 +79,6 @@ def changes_between(before: Path, after: Path) -> tuple[FileChange, ...]:
 def names_below(folder: Path) -> list[Path]:
     found, _ = find_paths(Settings(paths=(folder,), root=folder))
     return [entry.path.relative_to(folder) for entry in found]
-
-
-def module_of(path: Path) -> tuple[str, Path]:
-    """The dotted name a file is imported under, and the folder that must be on sys.path for it."""
-    full = path.resolve()
-    # a dot in a file's name would read as a package
-    parts = [] if full.stem == "__init__" else [full.stem.replace(".", "_")]
-    folder = full.parent
-    while (folder / "__init__.py").is_file() and folder != folder.parent:
-        parts.insert(0, folder.name)
-        folder = folder.parent
-    return ".".join(parts) or full.parent.name, folder
 
 
 def read_bytes(path: Path) -> bytes | None:
