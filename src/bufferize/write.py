@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import stat
-import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,18 +96,25 @@ def _write_beside(
     target: Path, content: bytes, status: os.stat_result, leftovers: list[Path]
 ) -> Path:
     """A file with this content in the target's folder, on the disk, with the target's rights."""
-    handle, name = tempfile.mkstemp(_SUFFIX, f".{target.name[:100]}.", target.parent)
-    leftovers.append(Path(name))
+    path = _name_beside(target, leftovers)
+    handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0), 0o600)
     with os.fdopen(handle, "wb") as file:
         file.write(content)
         file.flush()
-        _keep_owner(name, status)
-        Path(name).chmod(stat.S_IMODE(status.st_mode))
+        _keep_owner(path, status)
+        path.chmod(stat.S_IMODE(status.st_mode))
         os.fsync(file.fileno())
-    return Path(name)
+    return path
 
 
-def _keep_owner(path: str, status: os.stat_result) -> None:
+def _name_beside(target: Path, leftovers: list[Path]) -> Path:
+    """A new name, listed as a leftover before the file exists: an interrupt may come in between."""
+    path = target.with_name(f".{target.name[:40]}.{secrets.token_hex(8)}{_SUFFIX}")
+    leftovers.append(path)
+    return path
+
+
+def _keep_owner(path: Path, status: os.stat_result) -> None:
     # only root may give files away; the group is kept where the user is in it
     if hasattr(os, "chown"):
         with contextlib.suppress(OSError):
@@ -117,11 +124,7 @@ def _keep_owner(path: str, status: os.stat_result) -> None:
 
 
 def _keep_old(target: Path, old: bytes, status: os.stat_result, leftovers: list[Path]) -> Path:
-    handle, name = tempfile.mkstemp(_SUFFIX, f".{target.name[:100]}.", target.parent)
-    os.close(handle)
-    kept = Path(name)
-    leftovers.append(kept)
-    kept.unlink()
+    kept = _name_beside(target, leftovers)
     try:
         os.link(target, kept)
     except (OSError, AttributeError, NotImplementedError):
