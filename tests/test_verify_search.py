@@ -70,8 +70,15 @@ def test_a_pattern_promises_what_became_a_buffer():
 
 def test_a_pattern_that_registered_nothing_is_still_a_promise():
     old = held(a="plain", c="persistent buffer")
-    assert promised(old, old, "{name}", "a", "c") == {"a"}
+    assert promised(old, old, "{name}_x", "a", "c") == {"a"}
     assert promised(old, old, "a", "a") == {"a"}
+    # what fits every name says nothing of those it fits
+    assert promised(old, old, "{name}", "a", "c") == set()
+
+
+def test_failures_of_two_runs_read_alike():
+    said = scene.describe_failure(TypeError(f"cannot pickle {object()!r}"))["text"]
+    assert said == "cannot pickle <object object at 0x...>"
 
 
 # --- smaller cases

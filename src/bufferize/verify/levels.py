@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bufferize.model import Answer, Evidence, Level
-from bufferize.verify.naming import find_named, is_pattern
+from bufferize.verify.naming import find_named, is_any_name, is_pattern
 from bufferize.verify.plan import expected_keys, is_tensor
 
 Fact = Mapping[str, Any]
@@ -65,7 +65,11 @@ def find_promises(old: Mapping[str, Fact], new: Mapping[str, Fact]) -> dict[str,
         for path, fact in fitting.items()
         if not is_pattern(fact["attribute"])
         or became_buffer(path)
-        or (_group(fact) not in registered and before.get(path, {}).get("kind") == "plain")
+        or (
+            _group(fact) not in registered
+            and not is_any_name(fact["attribute"])
+            and before.get(path, {}).get("kind") == "plain"
+        )
     }
 
 

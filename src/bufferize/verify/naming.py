@@ -28,6 +28,11 @@ def is_pattern(attribute: str) -> bool:
     return "{" in attribute
 
 
+def is_any_name(attribute: str) -> bool:
+    """'{key}' fits every name, so that a name it fits says nothing."""
+    return name_pattern(attribute).pattern == "(.+)"
+
+
 def find_named(attribute: str, names: Iterable[str]) -> list[str]:
     """Those of `names` that the attribute stands for."""
     if not is_pattern(attribute):

@@ -12,6 +12,7 @@ import contextlib
 import importlib
 import math
 import random
+import re
 import sys
 import time
 import traceback
@@ -53,7 +54,8 @@ class Failure(TypedDict):
 
 
 def describe_failure(error: BaseException) -> Failure:
-    text = " ".join(str(error).split())
+    # an address differs from run to run
+    text = re.sub(r"\b0x[0-9a-fA-F]+", "0x...", " ".join(str(error).split()))
     frames = [f for f in traceback.extract_tb(error.__traceback__) if _is_users(f.filename)]
     where = say_place(frames[-1].filename, frames[-1].lineno or 0) if frames else ""
     # as torch itself calls it
