@@ -154,15 +154,20 @@ def _choose_flags(judged: dict[int, Judged], settings: Settings) -> None:
         pragma = item.pragma.persistent if item.pragma else None
         policy = Policy(settings.persistent, pragma)
         item.persistent, item.reason = choose_persistence(item.candidate, item.view, policy)
+    names = {(item.candidate.cls, item.candidate.attribute) for item in judged.values()}
     by_name: dict[object, list[Judged]] = {}
     for item in judged.values():
-        by_name.setdefault((item.candidate.cls, item.candidate.attribute), []).append(item)
+        attribute = item.candidate.attribute
+        line = [item.candidate.cls, *item.view.ancestors]
+        # the topmost class that sets the name: all below it take one flag
+        top = [cls for cls in line if (cls, attribute) in names][-1]
+        by_name.setdefault((top, attribute), []).append(item)
     for group in by_name.values():
         _align(group)
 
 
 def _align(group: Sequence[Judged]) -> None:
-    """Branches of one class take one flag: the one that loses nothing."""
+    """Branches of a class, and classes of a hierarchy, take one flag: what loses nothing."""
     leader = next((i for i in group if i.reason and i.reason.id in {"pragma", "policy"}), None)
     leader = leader or next((i for i in group if i.persistent), group[0])
     for item in group:
