@@ -44,6 +44,13 @@ _call("topk", lambda x: x.topk(3), TABLE)
 _call("scatter", lambda x: torch.zeros_like(x).scatter(1, x.argsort(1), x), TABLE)
 _call("scatter_add", lambda x: x.new_zeros(6, 8).scatter_add_(0, (x > 0).long(), x), TABLE)
 _call("gather", lambda x: x.gather(1, x.argsort(1)[:, :2]), TABLE)
+
+
+def write_rows(x, rows):
+    x[rows] = 2.0
+    return x
+
+
 _call("index_select", lambda x: x.index_select(0, torch.tensor([0, 2], device=x.device)), TABLE)
 _call("cumsum", lambda x: (x.cumsum(0), x.cumprod(1), x.logcumsumexp(0)), TABLE)
 _call("fft", lambda x: torch.fft.irfft(torch.fft.rfft(x) * 2), TABLE)
@@ -63,6 +70,9 @@ _call(
 )
 _call("index_tensor", lambda x: x[torch.tensor([1, 0], device=x.device), :, 2:5], SEQUENCE)
 _call("index_cpu", lambda x: x[torch.tensor([1, 0])], TABLE)
+_call("index_list", lambda x: x[[1, 0]], TABLE)
+_call("index_lists", lambda x: x[[1, 0], [2, 3]], TABLE)
+_call("index_list_set", lambda x: write_rows(x.clone(), [0]), TABLE)
 _call("index_bool", lambda x: x[x > 0], TABLE)
 _call("index_none", lambda x: x[None, ..., -1, ::2], SEQUENCE)
 _call("masked_fill_", lambda x: (x * 1).masked_fill_(x > 0, -torch.inf).softmax(1), TABLE)

@@ -36,6 +36,11 @@ _TENSOR_FORMS = frozenset({"plain", "annotated", "chained", "tuple", "setattr", 
 
 
 def judge(candidate: Candidate, view: ClassView) -> Hazard | None:
+    asked = _asks_whether_taken(candidate)
+    if asked is not None:
+        where = place(candidate.write.module, asked)
+        text = f"`{candidate.attribute}` replaces an attribute: its name is taken ({where})"
+        return Hazard("assigned-earlier", text, Safety.DISPLAY_ONLY, where)
     name = candidate.attribute
     earlier = [w for w in taken_by(candidate, view) if w.owner not in view.ancestors]
     obstacles = [w for w in earlier if not _is_convertible(w)]
@@ -96,3 +101,17 @@ def _is_field(candidate: Candidate) -> bool:
     """Whether something other than a write of the constructor set the attribute before."""
     states = [w.earlier for w in candidate.writes if w.earlier is not None]
     return any(not state.writes and "plain" in state.slots for state in states)
+
+
+def _asks_whether_taken(candidate: Candidate) -> ast.Call | None:
+    """`if hasattr(self, key): setattr(self, key, ...)`: the name is set elsewhere already."""
+    name, function = candidate.write.dynamic, candidate.write.function
+    if not name or function is None:
+        return None
+    for node in ast.walk(function.node):
+        if not isinstance(node, ast.Call) or len(node.args) < 2:
+            continue
+        asks = getattr(node.func, "id", "") in {"hasattr", "getattr"}
+        if asks and ast.unparse(node.args[1]) == name:
+            return node
+    return None

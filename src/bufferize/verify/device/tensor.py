@@ -78,6 +78,12 @@ class VirtualTensor(torch.Tensor):  # type: ignore[misc]
     def pin_memory(self, device: Any = None) -> Any:
         raise RuntimeError(f"cannot pin '{self.type()}' only dense CPU tensors can be pinned")
 
+    def __getitem__(self, index: Any) -> Any:
+        return super().__getitem__(_with_tensors(index))
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        super().__setitem__(_with_tensors(index), value)
+
     def numpy(self, *, force: bool = False) -> Any:
         if force:
             return self.detach().cpu().numpy(force=True)
@@ -141,6 +147,20 @@ class VirtualTensor(torch.Tensor):  # type: ignore[misc]
         with torch._C.DisableTorchFunction():
             plain = self.inner.detach().clone()
         return rebuild, (plain, self.dtype, str(PUBLIC), self.requires_grad)
+
+
+def _with_tensors(index: Any) -> Any:
+    """`x[[0, 2]]`: torch would build the index on the outline's device, where it has no numbers.
+
+    A CPU index may index a device tensor, so a CPU tensor says the same.
+    """
+    if isinstance(index, tuple):
+        return tuple(_with_tensors(part) for part in index)
+    if isinstance(index, list) and not any(isinstance(x, slice | torch.Tensor) for x in index):
+        return torch.tensor(index, device="cpu", dtype=None if index else torch.long)
+    if getattr(index, "ndim", 0) and not isinstance(index, torch.Tensor):  # an array of numpy
+        return torch.as_tensor(index, device="cpu")
+    return index
 
 
 def _outline(inner: torch.Tensor) -> dict[str, Any]:
