@@ -109,10 +109,11 @@ class Value:
         if left:
             return replace(self, kinds=frozenset(left))
         # the program tests for a kind that was not thought of: believe the test
-        traits = self.traits
-        if any(name.startswith("argument ") for name in self.storage):
+        believed, traits = frozenset(kinds), self.traits
+        given = any(name.startswith("argument ") for name in self.storage)
+        if given and believed & {Kind.TENSOR, Kind.ARRAY}:
             traits |= {HANDED_IN}
-        return replace(self, kinds=frozenset(kinds), traits=traits, constant=..., ref=None)
+        return replace(self, kinds=believed, traits=traits, constant=..., ref=None)
 
     def without(self, *kinds: Kind) -> Value:
         left = self.kinds - set(kinds)
