@@ -64,7 +64,23 @@ def judge(candidate: Candidate, view: ClassView) -> Hazard | None:
     if header is None:
         return None
     line, words = header
+    origin = _origin(module, view)
+    if origin:
+        text = f"the file is generated from {origin}, which is part of this run and changes alike"
+        remedy = "generate it again and compare"
+        where = f"{module.source.name}:{line}"
+        return Hazard("vendored-or-generated", text, Safety.SAFE, where, remedy)
     return _hazard(f'the file is generated: "{words}"', f"{module.source.name}:{line}")
+
+
+def _origin(module: Module, view: ClassView) -> str:
+    """The file beside this one that its head names as its source, if it is rewritten, too."""
+    head = "\n".join(module.source.text.split("\n")[:_HEADER_LINES])
+    for name in re.findall(r"[\w.]+\.py\b", head):
+        path = module.path.with_name(name)
+        if path != module.path and view.project.is_judged(path):
+            return str(name)
+    return ""
 
 
 def _hazard(text: str, where: str) -> Hazard:

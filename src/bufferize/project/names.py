@@ -60,6 +60,10 @@ class Names:
             self._modules[path] = self._parse(path)
         return self._modules[path]
 
+    def is_judged(self, path: Path) -> bool:
+        """Whether the file is one of the run's own."""
+        return path in self._sources
+
     def judged_modules(self) -> Iterator[Module]:
         for path in self._sources:
             module = self.module_at(path)
