@@ -46,10 +46,6 @@ class ClassView:
         return tuple(b for b in self.project.mro(self.cls)[1:] if isinstance(b, ClassInfo))
 
     @cached_property
-    def external_bases(self) -> tuple[str, ...]:
-        return tuple(b.name for b in self.project.mro(self.cls) if isinstance(b, ExternalSymbol))
-
-    @cached_property
     def descendants(self) -> tuple[ClassInfo, ...]:
         return self.project.children(self.cls)
 

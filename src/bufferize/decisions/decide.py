@@ -204,13 +204,15 @@ def _edits_of(
     flags = {other.candidate.key: other.persistent for other in together}
     order = sorted(together, key=lambda other: other.candidate.attribute)
     edit = planning.plan_edit([other.candidate for other in order], flags, constructor)
-    behind = before_super_init.super_call_to_move_behind(candidate, view)
-    if not candidate.initialised and behind is not None:
+    behind = None
+    if not candidate.initialised:
+        behind = before_super_init.super_call_to_move_behind(candidate, view)
+    if behind is not None:
         edit = replace(edit, kind=EditKind.MOVE, after=span_of(behind, module.source))
     edits = [edit]
     for write in assigned_earlier.convertible_none_writes(candidate, view):
         if write.module is module:
-            edits.append(planning.none_edit(write, item.persistent, constructor))
+            edits.append(planning.none_edit(write, item.persistent))
     dropped = class_attribute.class_statement_to_drop(candidate, view)
     if dropped is not None:
         edits.append(planning.drop_edit(dropped, candidate.cls.module))
@@ -219,14 +221,13 @@ def _edits_of(
 
 def _finding(item: Judged, settings: Settings) -> Finding:
     action = _action(item, settings)
-    rewritten = action is Action.REWRITE
     flagged = item.safety is not Safety.DISPLAY_ONLY
     return Finding(
         site_of(item.candidate),
         action,
         item.safety,
-        item.persistent if rewritten or flagged else None,
-        item.reason if rewritten or flagged else None,
+        item.persistent if flagged else None,
+        item.reason if flagged else None,
         tuple(sorted(item.hazards, key=lambda h: (-_ORDER[h.safety], h.id))),
         tuple(item.edits),
         chain_of(item.candidate, item.view),

@@ -134,7 +134,7 @@ def free_name(wanted: str, taken: set[str]) -> str:
     return name
 
 
-def none_edit(write: Write, persistent: bool, constructor: str) -> Edit:
+def none_edit(write: Write, persistent: bool) -> Edit:
     """`self.m = None` -> `self.register_buffer("m", None, ...)`."""
     assert isinstance(write.node, ast.stmt)
     span = span_of(write.node, write.module.source)

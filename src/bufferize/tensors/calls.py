@@ -137,12 +137,12 @@ def _call_external(
     if root in {"random", "secrets", "uuid"}:
         return v.make(Kind.NUMBER, traits=frozenset({v.RANDOM}))
     if root == "math":
-        return v.make(Kind.NUMBER, traits=_carried(positional))
+        return v.make(Kind.NUMBER, traits=v.carried(positional))
     if name in {"copy.deepcopy", "copy.copy"} and positional:
         return replace(positional[0], storage=frozenset({storage_of(frame, node)}))
     if root == "einops" and positional and positional[0].is_tensor:
         return v.derived(positional[:1], (frame.module, node), storage_of(frame, node))
-    return v.make(Kind.UNKNOWN, traits=_carried(positional))
+    return v.make(Kind.UNKNOWN, traits=v.carried(positional))
 
 
 def _explicit_init(name: str, positional: list[Value]) -> Value:
@@ -151,13 +151,6 @@ def _explicit_init(name: str, positional: list[Value]) -> Value:
     if positional and isinstance(positional[0].ref, SelfRef) and base is not None:
         positional[0].ref.instance.initialised |= base.is_module
     return v.NONE
-
-
-def _carried(operands: Sequence[Value]) -> frozenset[str]:
-    traits: frozenset[str] = frozenset()
-    for value in operands:
-        traits |= value.traits & v.CARRIED
-    return traits
 
 
 def _call_class(

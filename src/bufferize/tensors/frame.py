@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from bufferize.project import ClassInfo, FunctionInfo, Module, Project
-from bufferize.tensors.values import UNKNOWN, Kind, Value, join, make
+from bufferize.tensors.values import Kind, Value, join, make
 
 if TYPE_CHECKING:
     from bufferize.tensors.summaries import Summaries
@@ -204,7 +203,6 @@ class Run:
     steps: int = 0
     # what module-level names hold, evaluated once
     globals: dict[tuple[int, str], Value] = field(default_factory=dict)
-    record: bool = True
     # what the run looked up on self: (name, class behind which super() starts, function found)
     lookups: set[tuple[str, ClassInfo | None, FunctionInfo | None]] = field(default_factory=set)
     # writes of base constructors whose run was reused
@@ -223,23 +221,3 @@ def storage_of(frame: Frame, node: ast.AST) -> str:
 
 def self_value(instance: Instance) -> Value:
     return make(Kind.MODULE, ref=SelfRef(instance))
-
-
-__all__ = [
-    "MAX_DEPTH",
-    "MAX_STEPS",
-    "UNKNOWN",
-    "Attribute",
-    "Closure",
-    "Context",
-    "Frame",
-    "Instance",
-    "Mapping",
-    "ObjectRef",
-    "Run",
-    "SelfRef",
-    "Snapshot",
-    "Write",
-    "self_value",
-    "storage_of",
-]

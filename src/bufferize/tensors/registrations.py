@@ -6,7 +6,7 @@ import ast
 
 from bufferize.project import ClassInfo
 from bufferize.tensors import values as v
-from bufferize.tensors.frame import Attribute, Frame, Instance, SelfRef, Write
+from bufferize.tensors.frame import Attribute, Frame, Instance, Write
 from bufferize.tensors.values import Kind, Value
 
 
@@ -61,8 +61,6 @@ def _record(
     dynamic: str = "",
     persistent: bool | None = None,
 ) -> None:
-    if not frame.run.record:
-        return
     frame.run.writes.append(
         Write(
             key,
@@ -189,6 +187,3 @@ def delete(attribute: str, node: ast.AST, frame: Frame) -> None:
     earlier = instance.attributes.pop(attribute, None)
     key = write_key(node, attribute)
     _record(key, attribute, v.OTHER, node, None, "delete", "self", frame, instance, earlier)
-
-
-__all__ = ["SelfRef", "delete", "pattern_of", "record_setattr", "register", "write", "write_key"]

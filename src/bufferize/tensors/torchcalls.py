@@ -14,7 +14,6 @@ from bufferize.tensors.torchtraits import (
     DROP_COMPLEX,
     FLAG_TRAITS,
     TABLES,
-    carried,
     data_operands,
     data_traits,
     dtype_traits,
@@ -74,7 +73,7 @@ def _known_objects() -> frozenset[str]:
 
 def _tensor_class(positional: list[Value], node: ast.Call, frame: Frame) -> Value:
     """torch.Tensor(3, 4) is uninitialised memory; torch.Tensor([1., 2.]) is not."""
-    traits = carried(positional)
+    traits = v.carried(positional)
     if positional and _are_sizes(positional, node) and not _has_no_elements(node):
         traits |= {v.UNINITIALISED}
     return v.tensor((frame.module, node), traits, (storage_of(frame, node),))
@@ -153,10 +152,10 @@ def _result(
     if kind in {"tuple", "list"}:
         return _several(returns, last, operands, keywords, node, frame)
     if kind in {"number", "bool"}:
-        return v.make(Kind.NUMBER, traits=carried(operands))
+        return v.make(Kind.NUMBER, traits=v.carried(operands))
     if kind == "module" and "Dropout" in last:
         return v.make(Kind.MODULE, traits=frozenset({v.RANDOM}))  # what it gives is drawn
-    traits = carried(operands) | {t for flag, t in FLAG_TRAITS.items() if returns.has(flag)}
+    traits = v.carried(operands) | {t for flag, t in FLAG_TRAITS.items() if returns.has(flag)}
     return _PLAIN.get(kind) or v.make(Kind.UNKNOWN, traits=traits)
 
 
@@ -355,8 +354,8 @@ def call_numpy(name: str, positional: list[Value], node: ast.Call, frame: Frame)
         return v.make(Kind.OTHER, traits=frozenset({v.RANDOM}))
     returns = facts.numpy_returns(name)
     if returns is None:
-        return v.make(Kind.UNKNOWN, traits=carried(positional))
-    traits = carried(positional)
+        return v.make(Kind.UNKNOWN, traits=v.carried(positional))
+    traits = v.carried(positional)
     traits |= {t for flag, t in FLAG_TRAITS.items() if returns.has(flag)}
     if name.rpartition(".")[2] in DROP_COMPLEX:
         traits -= {v.COMPLEX}

@@ -76,9 +76,9 @@ FLAG_TRAITS = {
 def data_traits(last: str, operands: list[Value], keywords: dict[str, Value]) -> frozenset[str]:
     """Traits of the values that a factory fills in: full(size, value), new_tensor(data)."""
     if last in {"tensor", "as_tensor", "scalar_tensor", "asarray", "frombuffer"}:
-        return carried([*operands, *data_operands(keywords)])
+        return v.carried([*operands, *data_operands(keywords)])
     filled = operands[1:] if last.startswith(("full", "new_")) else []
-    return carried([*filled, *data_operands({k: x for k, x in keywords.items() if k != "input"})])
+    return v.carried([*filled, *data_operands({k: x for k, x in keywords.items() if k != "input"})])
 
 
 def data_operands(keywords: dict[str, Value]) -> list[Value]:
@@ -130,10 +130,3 @@ def is_zero_dim(
     return all(v.ZERO_DIM in x.traits for x in tensors) and not any(
         x.kinds & {Kind.SEQUENCE, Kind.ARRAY} for x in operands
     )
-
-
-def carried(operands: Sequence[Value]) -> frozenset[str]:
-    traits: frozenset[str] = frozenset()
-    for value in operands:
-        traits |= value.traits & v.CARRIED
-    return traits

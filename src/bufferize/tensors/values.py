@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
-from bufferize.project import ClassInfo, FunctionInfo, Module, ModuleSymbol
+from bufferize.project import Module
 
 
 class Kind(Enum):
@@ -306,6 +306,14 @@ def derived(
     )
 
 
+def carried(operands: Iterable[Value]) -> frozenset[str]:
+    """Traits that go over from operands to what is computed of them."""
+    traits: frozenset[str] = frozenset()
+    for value in operands:
+        traits |= value.traits & CARRIED
+    return traits
+
+
 def _element_traits(value: Value) -> frozenset[str]:
     parts = [*(value.items or ()), *([value.element] if value.element else [])]
     traits: frozenset[str] = frozenset()
@@ -345,6 +353,3 @@ class Gives:
     """A callable of which only the result is known, as its annotation says."""
 
     result: Value
-
-
-Reference = ClassInfo | FunctionInfo | ModuleSymbol | Bound | Partial | Choice | Gives
